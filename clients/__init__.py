@@ -1,0 +1,1 @@
+"""What plays the game: the browser client in `web/` and headless bots in `bots/`."""
