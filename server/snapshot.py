@@ -1,0 +1,220 @@
+"""Snapshot bodies for all clients at once: enter, update and leave, group by group.
+
+A client's *known set* is never stored. It follows from two numbers, the tick and
+the cell of its baseline: whoever was in the block around that cell at that tick,
+in the state published then (`history.py`). Clients with the same cell, baseline
+tick and baseline cell share one body. For each group:
+
+* **leave**: in the baseline's block then, and not in the viewer's block now or not
+  the same entity any more (its slot was reused);
+* **enter**: in the block now, not known;
+* **update**: known, still in the block, and published differently now.
+
+The bytes are drawn in PROTOCOL.md, "SNAPSHOT".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .history import RING, KindHistory
+
+FULL_AGE = 0
+"""Baseline age that stands for "no usable baseline"."""
+
+ESCAPE = -128
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Clients that share a body. All int64[g]."""
+
+    cell: np.ndarray
+    age: np.ndarray  # ticks since the baseline, 1..RING-1; FULL_AGE for a full snapshot
+    baseline_cell: np.ndarray
+
+
+def group(cell, age, baseline_cell) -> tuple[Groups, np.ndarray]:
+    """Distinct views among n clients: the groups, and intp[n] each client's group.
+
+    Args: int64[n] each; ages outside 1..RING-1 mean a full snapshot.
+    """
+    full = (age < 1) | (age >= RING)
+    age = np.where(full, FULL_AGE, age)
+    baseline_cell = np.where(full, 0, baseline_cell)
+    key = ((cell << 16 | baseline_cell) << 6) | age
+    distinct, member_of = np.unique(key, return_inverse=True)
+    return Groups(distinct >> 22, distinct & 63, distinct >> 6 & 0xFFFF), member_of
+
+
+def encode(tick: int, kinds: list[KindHistory], groups: Groups) -> list[bytes]:
+    """The body of each group's snapshot of `tick`."""
+    sections = [encode_kind(tick, history, groups) for history in kinds]
+    sizes = 1 + sum(section.size for section in sections)
+    ends = np.cumsum(sizes)
+    out = np.zeros(int(ends[-1]) if len(ends) else 0, np.uint8)
+    at = ends - sizes
+    mask_at, at = at, at + 1
+    for bit, section in enumerate(sections):
+        out[mask_at[section.size > 0]] |= 1 << bit
+        section.write(out, at)
+        at = at + section.size
+    data = out.tobytes()
+    return [data[a:b] for a, b in zip(mask_at.tolist(), ends.tolist(), strict=True)]
+
+
+class Section:
+    """One kind's part of every group's body.
+
+    `parts`: ``(rows: uint8[m, bytes], count: int64[g])`` in wire order, the rows
+    ordered by group; `size`: int64[g], bytes of the whole section, 0 if there is none.
+    """
+
+    def __init__(self, parts: list[tuple[np.ndarray, np.ndarray]], groups: int):
+        self.parts = parts
+        self.size = np.zeros(groups, np.int64)
+        for rows, count in parts:
+            self.size += count * rows.shape[1]
+
+    def write(self, out: np.ndarray, at: np.ndarray) -> None:
+        """Copy each group's parts into `out`, one after the other, from int64[g] `at` on."""
+        for rows, count in self.parts:
+            width = rows.shape[1]
+            if len(rows):
+                # A row's place: where its group's part begins, plus its rank within the group.
+                place = np.repeat(at - (np.cumsum(count) - count) * width, count)
+                place += np.arange(len(rows)) * width
+                for byte in range(width):
+                    out[place + byte] = rows[:, byte]
+            at = at + count * width
+
+
+def encode_kind(tick: int, history: KindHistory, groups: Groups) -> Section:
+    """The section of one kind for every group."""
+    full = groups.age == FULL_AGE
+    # The same view, and nothing happened near: no section, and no work.
+    quiet = ~full & (groups.cell == groups.baseline_cell)
+    quiet &= history.block_changed_at.take(groups.cell) <= tick - groups.age
+    active = np.flatnonzero(~quiet)
+    parts = []
+    if len(active):
+        busy = Groups(groups.cell[active], groups.age[active], groups.baseline_cell[active])
+        parts = _parts(tick, history, busy, full[active])
+    return Section([(rows, _spread(n, active, len(full))) for rows, n in parts], len(full))
+
+
+def _parts(tick: int, history: KindHistory, groups: Groups, full: np.ndarray) -> list:
+    """The parts of `Section` for `groups`, none of which is quiet."""
+    g = len(full)
+    cell, baseline_cell, baseline_tick = groups.cell, groups.baseline_cell, tick - groups.age
+    grid, cell_now = history.grid, history.cell[tick % RING]
+    far = RING * history.slots  # from an entity's near state to its far one in `words`
+
+    # Who is visible, and which of them the group knows already.
+    group, slot = history.rows_in_blocks(np.full(g, tick), cell)
+    if history.row_bytes:  # both ends keep what has updates in order of id
+        key = np.sort((group << 16 | slot).astype(np.uint32))
+        group, slot = (key >> 16).astype(np.intp), (key & 0xFFFF).astype(np.intp)
+    now = tick % RING * history.slots + slot
+    then = (baseline_tick % RING * history.slots).take(group) + slot
+    cell_then = history.cell.ravel().take(then)
+    known = grid.in_block(cell_then, baseline_cell.take(group))
+    known &= history.born.take(slot) <= baseline_tick.take(group)
+    known &= ~full.take(group)
+    now += far * (cell_now.take(slot) != cell.take(group))
+
+    # Whom the group knew and sees no more.
+    had = np.flatnonzero(~full)
+    had_group, had_slot = history.rows_in_blocks(baseline_tick[had], baseline_cell[had])
+    had_group = had.take(had_group)
+    gone = ~grid.in_block(cell_now.take(had_slot), cell.take(had_group))
+    gone |= history.born.take(had_slot) > baseline_tick.take(had_group)
+    leaves = _count(had_group[gone], g)
+
+    entering = ~known
+    enters = _count(group[entering], g)
+    used = (leaves + enters) > 0
+    updates = []
+    if history.row_bytes:
+        then += far * (cell_then != baseline_cell.take(group))
+        updates = _update_parts(history, group[known], now[known], then[known], used)
+
+    header = np.stack([leaves, enters], axis=1).astype("<u2").view(np.uint8)
+    return [
+        (header[used], used.astype(np.int64)),
+        (_bytes(had_slot[gone].astype("<u2")), leaves),
+        *updates,
+        (_enter_rows(history, slot[entering], now[entering]), enters),
+    ]
+
+
+def _update_parts(history: KindHistory, group, now, then, used) -> list:
+    """Changed bits, deltas and escaped rows of the survivors.
+
+    Args: `group`, `now`, `then`: intp[k], each survivor's group and its places in
+    `history.words` now and at the baseline; `used`: bool[g], set here where a
+    group has anything to update.
+    """
+    words = history.words
+    difference = words.take(now, axis=0) ^ words.take(then, axis=0)
+    changed = np.flatnonzero(difference.any(axis=1))
+    survivors = _count(group, len(used))
+    changes = _count(group.take(changed), len(used))
+    used |= changes > 0
+
+    bitmap = np.where(used, (survivors + 7) // 8, 0)
+    first_bit = (np.cumsum(bitmap) - bitmap) * 8 - (np.cumsum(survivors) - survivors)
+    bits = np.zeros(int(bitmap.sum()) * 8, bool)
+    bits[first_bit.take(group.take(changed)) + changed] = True
+
+    flat = history.state.reshape(len(words), -1)
+    row_now, row_then = flat.take(now.take(changed), axis=0), flat.take(then.take(changed), axis=0)
+    escape = (difference.take(changed, axis=0) & history.state_mask).any(axis=1)
+    deltas = []
+    for offset, size in history.delta_columns:
+        code = f"<u{size}"
+        a = row_now[:, offset : offset + size].copy().view(code).ravel().astype(np.int32)
+        b = row_then[:, offset : offset + size].copy().view(code).ravel().astype(np.int32)
+        delta = a - b
+        if size == 1:
+            delta = delta.astype(np.int8)  # wraps at 256, so every difference fits
+        else:
+            escape |= (delta <= ESCAPE) | (delta >= -ESCAPE)
+        deltas.append(delta)
+    # The mark of an escape is in the first delta; without delta columns every change is a row.
+    for i, delta in enumerate(deltas):
+        delta[escape] = 0 if i else ESCAPE
+    rows = row_now[escape if deltas else slice(None), : history.row_bytes]
+    escapes = _count(group.take(changed[escape]), len(used)) if deltas else changes
+    return [
+        (np.packbits(bits, bitorder="little")[:, None], bitmap),
+        *((_bytes(delta.astype(np.int8)), changes) for delta in deltas),
+        (rows, escapes),
+    ]
+
+
+def _enter_rows(history: KindHistory, slot: np.ndarray, now: np.ndarray) -> np.ndarray:
+    """uint8[m, row]: id, mutable columns as published, static columns."""
+    mutable = history.state.reshape(len(history.words), -1)[now, : history.row_bytes]
+    return np.hstack([_bytes(slot.astype("<u2")), mutable, _bytes(history.static[slot])])
+
+
+def _bytes(rows: np.ndarray) -> np.ndarray:
+    """The rows of a one-dimensional array as uint8[m, itemsize]."""
+    if not rows.itemsize:
+        return np.zeros((len(rows), 0), np.uint8)
+    return np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), rows.itemsize)
+
+
+def _count(group: np.ndarray, groups: int) -> np.ndarray:
+    """int64[g]: rows of each group."""
+    return np.bincount(group, minlength=groups)
+
+
+def _spread(values: np.ndarray, active: np.ndarray, groups: int) -> np.ndarray:
+    """`values` of the active groups among all, zero for the others."""
+    out = np.zeros(groups, np.int64)
+    out[active] = values
+    return out

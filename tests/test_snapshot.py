@@ -1,0 +1,282 @@
+"""Snapshots against a brute-force oracle: after each one, the client knows exactly what it should."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clients.bots.wire import FULL, KnownWorld
+from game import schema
+from game.schema import Column, Kind
+from server import history as history_module
+from server import snapshot
+from server.game_interface import KindView
+from server.history import RING, KindHistory
+from server.interest import CELL_SIZE, Grid
+
+PLAIN = Kind(  # neither deltas nor static columns, and a row that isn't a multiple of 8
+    "plain", (Column("a", "u2", "state"), Column("b", "u1", "state"), Column("c", "f4", "state"))
+)
+KINDS = (schema.SHIP, schema.SHOT, schema.ORB, PLAIN)
+DECLARATION = [
+    [[k.name, [[c.name, c.dtype, c.role, c.scale] for c in k.columns]] for k in KINDS],
+    [["x", "u1"]],
+    [],
+]
+SLOTS = 40
+
+
+class Fake:
+    """A world of every kind in which everything that can happen to an entity happens often."""
+
+    def __init__(self, seed: int, side: int, slots: int = SLOTS):
+        self.rng = np.random.default_rng(seed)
+        self.size = side * CELL_SIZE
+        self.slots = slots
+        self.views = [self._empty(kind) for kind in KINDS]
+
+    def _empty(self, kind) -> KindView:
+        n = self.slots
+        return KindView(
+            np.zeros(n, bool),
+            np.zeros(n, np.int64),
+            np.zeros(n, np.float32),
+            np.zeros(n, np.float32),
+            np.zeros(n, kind.dtype("delta", "state")),
+            np.zeros(n, kind.dtype("static")),
+        )
+
+    def step(self, tick: int) -> None:
+        rng, n = self.rng, self.slots
+        for kind, v in zip(KINDS, self.views, strict=True):
+            dies = v.present & (rng.random(n) < 0.06)
+            v.present[dies] = False
+            appears = ~v.present & (rng.random(n) < 0.2)  # a slot freed in this tick included
+            v.present[appears] = True
+            v.born[appears] = tick
+            self._randomise(v.static, appears)
+            jumps = appears | (v.present & (rng.random(n) < 0.03))
+            v.x[jumps], v.y[jumps] = self._places(jumps.sum()), self._places(jumps.sum())
+            moves = v.present & ~jumps & (rng.random(n) < 0.7)
+            for axis in (v.x, v.y):
+                axis[moves] += rng.uniform(-70, 70, moves.sum()).astype(np.float32)
+                np.clip(axis, 0, self.size - 0.5, out=axis)
+            if kind is schema.SHIP:
+                v.mutable["x"], v.mutable["y"] = v.x / 0.5, v.y / 0.5
+                turns = rng.random(n) < 0.3
+                v.mutable["heading"][turns] = rng.integers(0, 256, turns.sum())
+                v.mutable["hp"][rng.random(n) < 0.05] -= 1
+            elif v.mutable.dtype.names:
+                self._randomise(v.mutable, appears | (rng.random(n) < 0.1))
+
+    def _places(self, n: int) -> np.ndarray:
+        """Random coordinates, many of them exactly on borders of cells and of the world."""
+        borders = self.rng.integers(0, self.size // CELL_SIZE + 1, n) * float(CELL_SIZE)
+        place = np.where(self.rng.random(n) < 0.3, borders, self.rng.uniform(0, self.size, n))
+        return np.minimum(place, self.size - 0.5).astype(np.float32)
+
+    def _randomise(self, rows: np.ndarray, where: np.ndarray) -> None:
+        for name in rows.dtype.names or ():
+            raw = self.rng.integers(65, 91, (where.sum(), rows.dtype[name].itemsize), np.uint8)
+            rows[name][where] = raw.view(rows.dtype[name]).ravel()
+
+
+class Viewer:
+    """A client: where it looks, what it was sent last, and the reference decoder."""
+
+    def __init__(self) -> None:
+        self.world = KnownWorld(DECLARATION)
+        self.tick, self.cell, self.now = -RING, 0, 0
+
+    def take(self, tick: int, body: bytes) -> None:
+        age = tick - self.tick
+        full = not 1 <= age < RING
+        head = np.array(
+            [(tick, 0, 0, FULL if full else 0, 0 if full else age, 1, 0)],
+            "<u4,<u2,i1,u1,u1,u1,u1",
+        )
+        self.world.apply(head.tobytes(), body)
+        self.tick, self.cell = tick, self.now
+
+
+def encode_for(viewers: list[Viewer], tick: int, histories: list[KindHistory]) -> list[bytes]:
+    groups, member_of = snapshot.group(
+        np.array([v.now for v in viewers], np.int64),
+        np.array([tick - v.tick for v in viewers], np.int64),
+        np.array([v.cell for v in viewers], np.int64),
+    )
+    bodies = snapshot.encode(tick, histories, groups)
+    return [bodies[i] for i in member_of]
+
+
+def check(viewer: Viewer, fake: Fake, grid: Grid) -> None:
+    """Brute force: one entity at a time, with nothing shared with the encoder but the grid."""
+    row, column = divmod(viewer.now, grid.width)
+    for kind, view in zip(KINDS, fake.views, strict=True):
+        expected = []
+        for slot in np.flatnonzero(view.present):
+            x = min(int(view.x[slot] // CELL_SIZE), grid.side - 1)
+            y = min(int(view.y[slot] // CELL_SIZE), grid.side - 1)
+            if abs(x + 1 - column) <= 1 and abs(y + 1 - row) <= 1:
+                expected.append(slot)
+        known = viewer.world.kinds[kind.name]
+        assert known.ids.tolist() == expected
+        for part in (view.mutable, view.static):
+            for name in part.dtype.names or ():
+                assert known[name].tolist() == part[name][expected].tolist(), name
+
+
+def play(seed: int, side: int, ticks: int, viewers: int, skip: float) -> None:
+    rng = np.random.default_rng(seed)
+    fake, grid = Fake(seed, side), Grid(side * CELL_SIZE)
+    histories = [KindHistory(kind, SLOTS, grid) for kind in KINDS]
+    crowd = [Viewer() for _ in range(viewers)]
+    eyes = rng.uniform(0, fake.size, (viewers, 2))
+    for tick in range(1, ticks + 1):
+        fake.step(tick)
+        for history, view in zip(histories, fake.views, strict=True):
+            history.record(tick, view)
+        eyes += rng.uniform(-200, 200, eyes.shape)
+        jump = rng.random(viewers) < 0.05
+        eyes[jump] = rng.uniform(0, fake.size, (jump.sum(), 2))
+        eyes = np.clip(eyes, 0, fake.size - 1)
+        before = np.array([v.now for v in crowd])
+        for v, cell in zip(crowd, grid.viewer_cell(before, *eyes.T), strict=True):
+            v.now = int(cell)
+        due = [v for v in crowd if rng.random() >= skip]
+        for v, body in zip(due, encode_for(due, tick, histories), strict=True):
+            v.take(tick, body)
+            check(v, fake, grid)
+
+
+@settings(max_examples=15, deadline=None, print_blob=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    side=st.sampled_from([2, 3, 5, 8]),
+    skip=st.sampled_from([0.0, 0.3, 0.9, 0.97]),
+)
+def test_a_client_knows_exactly_what_is_in_its_block_whatever_it_skipped(seed, side, skip):
+    play(seed, side, ticks=80, viewers=4, skip=skip)
+
+
+@pytest.mark.parametrize("age", [1, 2, 30, 31, 32, 33, 64])
+def test_a_baseline_of_any_age_gives_the_exact_world(age):
+    fake, grid = Fake(age, 3), Grid(3 * CELL_SIZE)
+    histories = [KindHistory(kind, SLOTS, grid) for kind in KINDS]
+    viewer = Viewer()
+    viewer.now = int(grid.cell_of(np.float32([1500]), np.float32([1500]))[0])
+    for tick in range(1, 200):
+        fake.step(tick)
+        for history, view in zip(histories, fake.views, strict=True):
+            history.record(tick, view)
+        if tick % age == 0:
+            viewer.take(tick, encode_for([viewer], tick, histories)[0])
+            check(viewer, fake, grid)
+
+
+def one_ship_world(tick: int, x: float, born: int = 1, **columns) -> KindView:
+    mutable = np.zeros(SLOTS, schema.SHIP.dtype("delta", "state"))
+    mutable["x"][7], mutable["y"][7] = x / 0.5, 1000
+    for name, value in columns.items():
+        mutable[name][7] = value
+    present = np.arange(SLOTS) == 7
+    place = np.full(SLOTS, 500, np.float32)
+    return KindView(
+        present,
+        np.where(present, born, 0),
+        np.where(present, np.float32(x), place),
+        place,
+        mutable,
+        np.zeros(SLOTS, schema.SHIP.dtype("static")),
+    )
+
+
+def ship_bodies(*views: KindView) -> list[bytes]:
+    """Bodies that a viewer in the corner cell is sent for these ticks, the first a full one."""
+    grid = Grid(4 * CELL_SIZE)
+    history = KindHistory(schema.SHIP, SLOTS, grid)
+    cell = grid.cell_of(np.float32([500]), np.float32([500])).astype(np.int64)
+    bodies = []
+    for tick, view in enumerate(views, 1):
+        history.record(tick, view)
+        age = np.array([0 if tick == 1 else 1])
+        bodies += snapshot.encode(tick, [history], snapshot.group(cell, age, cell)[0])
+    return bodies
+
+
+def test_a_moving_ship_costs_three_bytes_and_a_bit():
+    _, body = ship_bodies(one_ship_world(1, 500), one_ship_world(2, 520, heading=3))
+    assert body == bytes([1, 0, 0, 0, 0, 1, 40, 0, 3])
+
+
+def test_a_ship_that_does_nothing_costs_nothing():
+    assert ship_bodies(one_ship_world(1, 500), one_ship_world(2, 500))[1] == b"\0"
+
+
+def test_a_heading_wraps_and_a_step_of_64_units_escapes_to_a_full_row():
+    near, far = (
+        ship_bodies(one_ship_world(1, 500, heading=250), one_ship_world(2, x, heading=4))[1]
+        for x in (563.5, 564)
+    )
+    assert near == bytes([1, 0, 0, 0, 0, 1, 127, 0, 10])
+    assert far == bytes([1, 0, 0, 0, 0, 1, 128, 0, 0]) + np.array(
+        [(1128, 1000, 4, 0, 0, 0)], schema.SHIP.dtype("delta", "state")
+    ).tobytes()
+
+
+def test_a_reused_slot_leaves_and_enters_in_one_snapshot():
+    _, body = ship_bodies(one_ship_world(1, 500), one_ship_world(2, 500, born=2))
+    assert body[:9] == bytes([1, 1, 0, 1, 0, 7, 0]) + bytes([7, 0])
+
+
+def test_respawning_outside_the_block_is_only_a_leave():
+    _, body = ship_bodies(one_ship_world(1, 500), one_ship_world(2, 3000, born=2))
+    assert body == bytes([1, 1, 0, 0, 0, 7, 0])
+
+
+def test_clients_with_the_same_view_share_one_body():
+    groups, member_of = snapshot.group(
+        np.array([5, 5, 5, 6]), np.array([1, 1, 40, 1]), np.array([5, 5, 9, 5])
+    )
+    assert len(groups.cell) == 3
+    assert member_of[0] == member_of[1] and len(set(member_of.tolist())) == 3
+    assert groups.age[member_of[2]] == snapshot.FULL_AGE
+
+
+def test_a_crowd_takes_turns_and_everyone_is_fresh_within_a_few_ticks(monkeypatch):
+    monkeypatch.setattr(history_module, "NEAR_ROWS", 100)
+    monkeypatch.setattr(history_module, "FAR_ROWS", 25)
+    n = 1000
+    grid = Grid(2 * CELL_SIZE)
+    history = KindHistory(schema.SHIP, n, grid)
+    rng = np.random.default_rng(5)
+    view = Fake(1, 2, n)._empty(schema.SHIP)
+    view.present[:] = True
+    view.x[:], view.y[:] = rng.uniform(0, 1024, n), rng.uniform(0, 1024, n)
+    corner = np.float32([500]), np.float32([500])
+    inside, beside = Viewer(), Viewer()
+    inside.now = int(grid.cell_of(*corner)[0])
+    beside.now = inside.now + 1
+    recent = []
+    for tick in range(1, 60):
+        if tick > 1:  # small enough for one byte even after a stride of 40 ticks
+            view.x[:] = np.clip(view.x + rng.uniform(0.5, 1, n), 0, 1023)
+        view.mutable["x"], view.mutable["y"] = view.x * 2, view.y * 2
+        recent.append(view.mutable["x"].copy())
+        history.record(tick, view)
+        for viewer, stride, rows in ((inside, 10, 100), (beside, 40, 25)):
+            groups, _ = snapshot.group(
+                np.array([viewer.now]), np.array([tick - viewer.tick]), np.array([viewer.cell])
+            )
+            (body,) = snapshot.encode(tick, [history], groups)
+            declaration_body = body
+            viewer.take(tick, declaration_body)
+            known = viewer.world.kinds["ship"]
+            assert len(known) == n, "everyone is seen at once"
+            if tick > 1:
+                assert len(body) <= 1 + 4 + n // 8 + 3 * rows
+            window = np.array(recent[-stride:])
+            assert (known["x"] == window).any(axis=0).all(), "nobody is older than the stride"
+
