@@ -85,3 +85,6 @@ class World(Protocol):
 
     def dump(self) -> dict[str, Any]:
         """Everything needed to go on from here, as msgpack can carry it (bytes, numbers, str, lists)."""
+
+    def checksum(self) -> int:
+        """CRC-32 of the state: equal after equal calls, different when worlds diverge."""

@@ -1,0 +1,92 @@
+"""Orbs: what lies about, who collects it, and what wrecks leave behind."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .combat import History
+from .rules import (
+    CHARGE_PER_POWER,
+    DROP_MAX,
+    DROP_REACH,
+    MAX_HP,
+    MAX_POWER,
+    ORB_ENERGY,
+    ORB_HP,
+    ORB_REACH,
+    ORB_SCORE,
+    ORB_REFILL_S,
+    Rules,
+)
+from .table import Table, quantise
+
+F = np.float32
+
+ORB_COLUMNS = [("x", "<f4"), ("y", "<f4"), ("value", "u1")]
+
+EDGE = 24.0
+"""Orbs lie at least this far from the world's edge, where every ship can reach them."""
+
+
+def lay(orbs: Table, x: np.ndarray, y: np.ndarray, value: np.ndarray, rules: Rules, tick: int):
+    """Put orbs at places (float64[n]) with values (int[n]); those without room are not put."""
+    slot = orbs.claim(x.size, tick)
+    orbs.x[slot] = np.clip(x[: slot.size], EDGE, rules.size - EDGE)
+    orbs.y[slot] = np.clip(y[: slot.size], EDGE, rules.size - EDGE)
+    orbs.value[slot] = value[: slot.size]
+    orbs.static["x"][slot] = quantise(orbs.x[slot])
+    orbs.static["y"][slot] = quantise(orbs.y[slot])
+    orbs.static["value"][slot] = orbs.value[slot]
+
+
+def scatter(orbs: Table, count: int, rng: np.random.Generator, rules: Rules, tick: int) -> None:
+    """Lay `count` orbs at random places; one in five is worth two."""
+    roll = rng.random((3, count))
+    lay(orbs, roll[0] * rules.size, roll[1] * rules.size, 1 + (roll[2] < 0.2), rules, tick)
+
+
+def refill(orbs: Table, target: int, rng: np.random.Generator, rules: Rules, tick: int) -> None:
+    """Bring the number of orbs a little nearer to `target`."""
+    missing = target - int(np.count_nonzero(orbs.present))
+    per_tick = int(np.ceil(target / (ORB_REFILL_S * rules.tick_hz)))
+    if missing > 0:
+        scatter(orbs, min(missing, per_tick), rng, rules, tick)
+
+
+def drop(
+    orbs: Table, ships: Table, wrecks: np.ndarray, rng: np.random.Generator, rules: Rules, tick: int
+) -> None:
+    """Scatter what ships (int64[k]) lose when they are destroyed, by charge and score."""
+    count = np.minimum(4 + ships.charge[wrecks] // 3 + ships.score[wrecks] // 200, DROP_MAX)
+    wreck = np.repeat(wrecks, count)
+    away = (rng.random((2, wreck.size)) * 2 - 1) * DROP_REACH
+    value = np.full(wreck.size, 2)
+    lay(orbs, ships.x[wreck] + away[0], ships.y[wreck] + away[1], value, rules, tick)
+
+
+def collect(orbs: Table, ships: Table, history: History, tick: int) -> None:
+    """Give each orb in reach of living ships to the nearest of them."""
+    lying = np.flatnonzero(orbs.present)
+    if lying.size == 0 or ships.used == 0:
+        return
+    query, slot = history.near(np.full(lying.size, tick), orbs.x[lying], orbs.y[lying], ships.used)
+    orb = lying[query]
+    dx, dy = ships.x[slot] - orbs.x[orb], ships.y[slot] - orbs.y[orb]
+    distance = dx * dx + dy * dy
+    reached = np.flatnonzero((distance <= F(ORB_REACH * ORB_REACH)) & ships.alive[slot])
+    if reached.size == 0:
+        return
+    orb, slot, distance = orb[reached], slot[reached], distance[reached]
+    order = np.lexsort((slot, distance, orb))
+    nearest = order[np.r_[True, orb[order[1:]] != orb[order[:-1]]]]
+    orb, slot = orb[nearest], slot[nearest]
+
+    gained = np.bincount(slot, orbs.value[orb], minlength=ships.used).astype(np.int64)
+    slot = np.flatnonzero(gained)
+    gained = gained[slot]
+    ships.energy[slot] = np.minimum(ships.energy[slot] + gained.astype(F) * F(ORB_ENERGY), F(100))
+    ships.hp[slot] = np.minimum(ships.hp[slot] + gained * ORB_HP, MAX_HP)
+    ships.score[slot] += gained * ORB_SCORE
+    ships.charge[slot] += gained
+    ships.power[slot] = np.minimum(ships.charge[slot] // CHARGE_PER_POWER, MAX_POWER)
+    orbs.release(orb)
