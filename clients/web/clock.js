@@ -1,0 +1,164 @@
+/**
+ * Two clocks in server ticks, both running at the display's pace and steered gently:
+ *
+ *     now ──► InputClock     the tick for which input is being sampled: ahead of the server by
+ *                            the way there, so that inputs arrive just in time
+ *     now ──► PlaybackClock  the tick at which the others are drawn: behind the newest snapshot
+ *                            by as little as the network's jitter allows
+ *
+ * Times are `performance.now()` in ms.
+ */
+
+/** Sorts the first `count` values of a scratch array and returns the one at share `q`. */
+function quantile(scratch, count, q) {
+  const sorted = scratch.subarray(0, count).sort();
+  return sorted[Math.min(count - 1, Math.floor(q * count))];
+}
+
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+
+export class PlaybackClock {
+  static WINDOW = 64; // snapshots
+  static WINDOW_MS = 4000;
+  static ON_TIME = 0.9; // share of snapshots that should be there before they are needed
+  static MARGIN_MS = 3;
+  static MOST_LATE_MS = 250;
+  static SLEW = 0.1; // largest deviation from the real pace
+  static SNAP_MS = 600;
+
+  #offset = new Float64Array(PlaybackClock.WINDOW); // arrival time less the tick's nominal time
+  #when = new Float64Array(PlaybackClock.WINDOW);
+  #scratch = new Float64Array(PlaybackClock.WINDOW);
+  #count = 0;
+  #origin = NaN; // real time at which tick 0 should be drawn, ms
+  #now = NaN;
+  #tick = NaN;
+
+  constructor(tickHz) {
+    this.tickMs = 1000 / tickHz;
+    this.jitterMs = 0; // how late the late snapshots are, compared to most
+    this.delayMs = 0; // from a usual arrival of a snapshot to its being drawn
+  }
+
+  onSnapshot(now, tick, snapshotTicks) {
+    const slot = this.#count++ % PlaybackClock.WINDOW;
+    this.#offset[slot] = now - tick * this.tickMs;
+    this.#when[slot] = now;
+
+    let recent = 0;
+    const kept = Math.min(this.#count, PlaybackClock.WINDOW);
+    for (let i = 0; i < kept; i++) {
+      if (now - this.#when[i] < PlaybackClock.WINDOW_MS) this.#scratch[recent++] = this.#offset[i];
+    }
+    const usual = quantile(this.#scratch, recent, 0.5);
+    const late = quantile(this.#scratch, recent, PlaybackClock.ON_TIME) - usual;
+    this.jitterMs = Math.min(late, PlaybackClock.MOST_LATE_MS);
+    // The next snapshot must be here when the time of this one is over.
+    this.delayMs = snapshotTicks * this.tickMs + this.jitterMs + PlaybackClock.MARGIN_MS;
+    this.#origin = usual + this.delayMs;
+  }
+
+  /** The tick (with a fraction) to draw now. Never runs backwards. */
+  tickAt(now) {
+    const wanted = (now - this.#origin) / this.tickMs;
+    if (Number.isNaN(this.#tick)) {
+      this.#tick = wanted;
+    } else {
+      const elapsed = Math.max(0, now - this.#now) / this.tickMs;
+      const error = wanted - (this.#tick + elapsed);
+      if (error * this.tickMs > PlaybackClock.SNAP_MS) this.#tick = wanted;
+      else if (error * this.tickMs < -PlaybackClock.SNAP_MS) this.#tick += 0;
+      else {
+        const slew = clamp(error * 0.2, -PlaybackClock.SLEW, PlaybackClock.SLEW);
+        this.#tick += elapsed * (1 + slew);
+      }
+    }
+    this.#now = Math.max(now, this.#now || now);
+    return this.#tick;
+  }
+}
+
+export class InputClock {
+  static GOAL = 0; // ticks of slack: there when its tick begins, and not a whole tick earlier
+  static WINDOW_S = 4;
+  static ON_TIME = 0.95;
+  static STEP_LATE = 0.5; // ticks to move when inputs are late,
+  static STEP_EARLY = 0.25; // and when they are early
+  static SLEW = 0.05;
+  static SNAP_TICKS = 4;
+  static URGENT = 5; // that many reports in a row, late by their median, call for a change at once
+
+  #now = NaN;
+  #tick = NaN;
+  #owed = 0; // ticks still to be slewed in
+  #slack;
+  #scratch;
+  #count = 0;
+  #deafUntil = 0; // reports before this tick are about inputs from before the last change
+
+  constructor(tickHz) {
+    this.tickHz = tickHz;
+    this.#slack = new Float64Array(Math.ceil(InputClock.WINDOW_S * tickHz));
+    this.#scratch = new Float64Array(this.#slack.length);
+  }
+
+  get running() {
+    return !Number.isNaN(this.#tick);
+  }
+
+  /** Begin: the snapshot of `tick` came now, and a message there and back takes `rttMs`. */
+  start(now, tick, rttMs) {
+    this.#now = now;
+    this.#tick = tick + 1.4 + (rttMs / 1000) * this.tickHz;
+    this.#owed = 0;
+    this.#listenFrom(this.#tick);
+  }
+
+  /** The tick (with a fraction) for which input is due now. */
+  tickAt(now) {
+    const elapsed = (Math.max(0, now - this.#now) / 1000) * this.tickHz;
+    const slew = clamp(this.#owed, -InputClock.SLEW * elapsed, InputClock.SLEW * elapsed);
+    this.#owed -= slew;
+    this.#tick += elapsed + slew;
+    this.#now = Math.max(now, this.#now);
+    return this.#tick;
+  }
+
+  /** The snapshot of `tick` reports by how many ticks the newest input was early. */
+  onSlack(tick, slack) {
+    if (tick < this.#deafUntil) return;
+    this.#slack[this.#count++ % this.#slack.length] = slack;
+    const { GOAL, URGENT, SNAP_TICKS } = InputClock;
+
+    if (this.#count >= URGENT) {
+      for (let i = 0; i < URGENT; i++) {
+        this.#scratch[i] = this.#slack[(this.#count - 1 - i) % this.#slack.length];
+      }
+      const error = GOAL - quantile(this.#scratch, URGENT, 0.5);
+      if (Math.abs(error) >= SNAP_TICKS) return this.#snap(error);
+      if (error > 0) return this.#shift(error - 1 + InputClock.STEP_LATE);
+    }
+    if (this.#count >= this.#slack.length) {
+      this.#scratch.set(this.#slack);
+      const worst = quantile(this.#scratch, this.#scratch.length, 1 - InputClock.ON_TIME);
+      if (worst < GOAL) this.#shift(InputClock.STEP_LATE);
+      else if (this.#scratch[0] > GOAL) this.#shift(-InputClock.STEP_EARLY);
+    }
+  }
+
+  #shift(ticks) {
+    this.#owed = ticks;
+    this.#listenFrom(this.#tick + Math.abs(ticks) / InputClock.SLEW);
+  }
+
+  #snap(ticks) {
+    this.#tick += ticks;
+    this.#owed = 0;
+    this.#listenFrom(this.#tick);
+  }
+
+  #listenFrom(tick) {
+    this.#count = 0;
+    this.#deafUntil = tick;
+  }
+}

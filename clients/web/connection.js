@@ -1,0 +1,258 @@
+/**
+ * The way to the server: one WebSocket after the other, kept alive by itself.
+ *
+ * Opens, says HELLO, keeps the resume token of the tab, and comes back after a drop with a
+ * growing, jittered delay, or at once when the tab is shown or the network returns. What to do
+ * after each close code is PROTOCOL.md's table. `status` is for people to read.
+ */
+
+import {
+  SNAPSHOT, SUBPROTOCOL, WELCOME, WireError,
+  decode, encodeHello, encodeLeave, encodePing, encodeSync,
+} from "./wire.js";
+import { ConditionedSocket, PRESETS } from "./conditioner.js";
+
+const BACKOFF_MS = [1000, 8000]; // so at least 0.5 s
+const RESTART_MS = [200, 1000];
+const BUSY_MS = [4000, 8000];
+const OPENING_MS = 8000; // from connect to WELCOME
+const PING_EVERY_MS = 500;
+const QUIET_MS = 1500; // a server that plays sends something every few ticks
+const DEAD_MS = 6000;
+const PROBE_MS = 2000; // for an answer after the tab was shown or the network returned
+const BAD_MESSAGES = 3;
+
+const RECONNECT = "reconnect";
+const STOP = "stop";
+
+/** Close code: what to do, how long to wait, what to say. Others: reconnect. */
+const AFTER_CLOSE = {
+  1000: { then: STOP, text: "Disconnected." },
+  1001: { then: RECONNECT, text: "The server is going away." },
+  1002: { then: STOP, text: "Stopped after a protocol error. Please report it." },
+  1003: { then: STOP, text: "Stopped after a protocol error (1003). Please report it." },
+  1007: { then: STOP, text: "Stopped after a protocol error (1007). Please report it." },
+  1009: { then: STOP, text: "Stopped after a protocol error (1009). Please report it." },
+  1012: { then: RECONNECT, wait: RESTART_MS, text: "The server restarts." },
+  1013: { then: RECONNECT, wait: BUSY_MS, text: "The room is full. Trying again." },
+  4000: { then: STOP, text: "Stopped after a protocol error (4000). Please report it." },
+  4001: { then: STOP, text: "The game was updated. Please reload the page." },
+  4002: { then: STOP, text: "The game was updated. Please reload the page." },
+  4003: { then: STOP, text: "Stopped after a protocol error (4003). Please report it." },
+  4004: { then: RECONNECT, wait: BUSY_MS, text: "Too many messages. Slowing down." },
+  4005: { then: RECONNECT, text: "The connection was too slow." },
+  4006: { then: STOP, text: "You are playing in another tab." },
+  4007: { then: RECONNECT, wait: [0, 0], forget: true, text: "Joining anew." },
+  4008: { then: RECONNECT, text: "The connection was silent for too long." },
+  4009: { then: STOP, forget: true, text: "This room has closed." },
+};
+const DROPPED = { then: RECONNECT, text: "Connection lost." };
+
+export class Connection {
+  #url;
+  #net;
+  #storage;
+  #hello = null; // {name, options} while a connection is wanted
+  #socket = null;
+  #attempts = 0;
+  #retryTimer = 0;
+  #beatTimer = 0;
+  #openedAt = 0;
+  #heardAt = 0;
+  #probedAt = Infinity;
+  #pingedAt = 0;
+  #bad = 0;
+  #welcomed = false;
+
+  /**
+   * `onMessage(message, bytes, nowMs)`: every decoded message of the server;
+   * `onStatus({state, text})`; `storage`: Web Storage for the token; `net`: null, the name of a
+   * preset of the conditioner, or its settings.
+   */
+  constructor({ url, onMessage, onStatus, storage = sessionStorage, net = null }) {
+    this.#url = url;
+    this.#net = typeof net === "string" ? PRESETS[net] ?? null : net;
+    this.#storage = storage;
+    this.onMessage = onMessage;
+    this.onStatus = onStatus;
+    this.status = { state: "closed", text: "" };
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "visible") this.#check();
+    });
+    addEventListener("pageshow", () => this.#check());
+    addEventListener("online", () => this.#check());
+  }
+
+  get open() {
+    return this.#welcomed;
+  }
+
+  /** Does this tab hold a token with which it may come back as the same ship? */
+  get resumable() {
+    return this.#token !== null;
+  }
+
+  connect(name, options = {}) {
+    this.#hello = { name, options };
+    this.#attempts = 0;
+    this.#connect();
+  }
+
+  /** Give up the ship and stay away. */
+  leave() {
+    if (this.#welcomed) this.send(encodeLeave());
+    this.#forgetToken();
+    this.#hello = null;
+    clearTimeout(this.#retryTimer);
+    this.#drop(1000);
+    this.#say("closed", "");
+  }
+
+  send(bytes) {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(bytes);
+  }
+
+  #connect() {
+    clearTimeout(this.#retryTimer);
+    this.#drop();
+    this.#say(this.#attempts ? "reconnecting" : "connecting", "Connecting …");
+    let socket;
+    try {
+      socket = new WebSocket(this.#url, SUBPROTOCOL);
+    } catch (error) {
+      this.#hello = null;
+      this.#say("closed", `This address does not work: ${error.message}`);
+      return;
+    }
+    if (this.#net) socket = new ConditionedSocket(socket, this.#net);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => this.#opened();
+    socket.onmessage = (event) => this.#received(event.data);
+    socket.onclose = (event) => this.#closed(event.code, event.reason);
+    this.#socket = socket;
+    this.#openedAt = performance.now();
+    this.#beatTimer = setInterval(() => this.#beat(), PING_EVERY_MS);
+  }
+
+  /** Part with the socket now, whatever it still says. */
+  #drop(code = 1000) {
+    clearInterval(this.#beatTimer);
+    this.#welcomed = false;
+    this.#probedAt = Infinity;
+    const socket = this.#socket;
+    if (!socket) return;
+    this.#socket = null;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(code);
+  }
+
+  #opened() {
+    this.#heardAt = performance.now();
+    this.#bad = 0;
+    this.#say("joining", "Joining …");
+    this.send(encodeHello({ ...this.#hello, token: this.#token }));
+  }
+
+  #received(data) {
+    const now = performance.now();
+    this.#heardAt = now;
+    this.#probedAt = Infinity;
+    try {
+      const message = decode(new Uint8Array(data));
+      if (message[0] === WELCOME) this.#welcome(message[1]);
+      this.onMessage(message, data.byteLength, now);
+      if (message[0] === SNAPSHOT) {
+        this.#bad = 0;
+        if (this.status.state !== "playing") this.#say("playing", "");
+      }
+    } catch (error) {
+      if (!(error instanceof WireError)) throw error;
+      console.warn(`bad message from the server: ${error.message}`);
+      // What cannot be read leaves us behind: a full snapshot mends it, a new connection surely.
+      if (++this.#bad < BAD_MESSAGES) this.send(encodeSync());
+      else this.#lost(DROPPED);
+    }
+  }
+
+  #welcome(welcome) {
+    this.#welcomed = true;
+    this.#attempts = 0;
+    if (welcome.token) this.#storage.setItem(this.#tokenKey, welcome.token);
+  }
+
+  #closed(code, reason) {
+    const after = AFTER_CLOSE[code] ?? DROPPED;
+    this.#lost(reason && after.then === STOP ? { ...after, text: `${after.text} (${reason})` } : after);
+  }
+
+  #lost({ then, wait, text, forget }) {
+    this.#drop();
+    if (forget) this.#forgetToken();
+    if (then === STOP || !this.#hello) {
+      this.#hello = null;
+      this.#say("closed", text);
+      return;
+    }
+    const [from, to] = wait ?? backoff(this.#attempts);
+    this.#attempts++;
+    const delay = from + Math.random() * (to - from);
+    this.#say("reconnecting", `${text} Reconnecting …`);
+    this.#retryTimer = setTimeout(() => this.#connect(), delay);
+  }
+
+  #beat() {
+    const now = performance.now();
+    if (!this.#welcomed) {
+      if (now - this.#openedAt > OPENING_MS) this.#lost(DROPPED);
+      return;
+    }
+    if (now - this.#pingedAt >= PING_EVERY_MS * 0.9) this.#ping(now);
+    const silence = now - this.#heardAt;
+    if (silence > DEAD_MS || now - this.#probedAt > PROBE_MS) this.#lost(DROPPED);
+    else if (silence > QUIET_MS) this.#say("reconnecting", "Waiting for the server …");
+  }
+
+  #ping(now) {
+    this.#pingedAt = now;
+    this.send(encodePing(now));
+  }
+
+  /** The tab was shown or the network came back: be in play again as soon as can be. */
+  #check() {
+    if (!this.#hello) return;
+    const now = performance.now();
+    if (!this.#socket) {
+      this.#attempts = Math.min(this.#attempts, 1);
+      this.#connect();
+    } else if (this.#welcomed && now - this.#heardAt > QUIET_MS) {
+      this.#probedAt = now;
+      this.#ping(now);
+      this.send(encodeSync());
+    }
+  }
+
+  #say(state, text) {
+    if (state === this.status.state && text === this.status.text) return;
+    this.status = { state, text };
+    this.onStatus(this.status);
+  }
+
+  get #tokenKey() {
+    return `tickstorm.token ${this.#url}`;
+  }
+
+  get #token() {
+    return this.#storage.getItem(this.#tokenKey);
+  }
+
+  #forgetToken() {
+    this.#storage.removeItem(this.#tokenKey);
+  }
+}
+
+/** Range of the delay before attempt `n`, ms: doubling, the upper half of it random. */
+function backoff(n) {
+  const [least, most] = BACKOFF_MS;
+  const delay = Math.min(most, least * 2 ** n);
+  return [delay / 2, delay];
+}
