@@ -28,6 +28,8 @@ from .table import Table, quantise
 
 F = np.float32
 
+HIT_RADIUS = SHIP_RADIUS + SHOT_RADIUS
+
 SHOT_COLUMNS = [
     ("x", "<f4"),  # where it is at the current tick
     ("y", "<f4"),
@@ -49,11 +51,10 @@ class History:
         self.depth = rules.max_view_delay // 16 + 3
         self.x = np.zeros((self.depth, capacity), F)
         self.y = np.zeros((self.depth, capacity), F)
-        # From the middle of a shot's step to a ship that it hits, a tick before or after.
-        reach = (
-            float(rules.shot_step) / 2 + SHIP_RADIUS + SHOT_RADIUS + MAX_SPEED / rules.tick_hz + 2
-        )
-        self.grid = Grid(rules.size, reach)
+        # From the middle of a shot's step to a ship that it hits within a tick, and a
+        # little more against rounding.
+        self.reach = float(rules.shot_step) / 2 + HIT_RADIUS + MAX_SPEED / rules.tick_hz + 2
+        self.grid = Grid(rules.size, self.reach)
         self._order = np.zeros((self.depth, capacity), np.int64)
         self._start = np.zeros((self.depth, self.grid.cells + 1), np.int64)
         self._sorted = np.full(self.depth, -1, np.int64)  # tick for which a row was sorted
@@ -65,13 +66,13 @@ class History:
         self.y[row, : y.size] = y
 
     def near(
-        self, tick: np.ndarray, x: np.ndarray, y: np.ndarray, used: int
+        self, tick: np.ndarray, x: np.ndarray, y: np.ndarray, reach: float, used: int
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Candidates for being near a point at some tick, and at times one tick around it.
+        """Ships that were near points at some tick.
 
-        Args: `tick`: int64[m], among the recorded ones; `x y`: float32[m]; `used`: ships
-        to consider, slots 0..used-1.
-        Returns: ``(query, slot)``, int64[k] each: a superset of all within reach.
+        Args: `tick`: int64[m], among the recorded ones; `x y`: float32[m]; `reach`: at most
+        `self.reach`; `used`: slots 0..used-1 are considered.
+        Returns: ``(query, slot)``, int64[k] each: all within `reach` along both axes.
         """
         row = tick % self.depth
         self._sort_rows(tick, used)
@@ -79,7 +80,13 @@ class History:
         begin = self._start[row[:, None], first]
         end = self._start[row[:, None], last]
         query, position = pairs(begin, end)
-        return query, self._order[row[query], position]
+        capacity = self.x.shape[1]
+        offset = (row * capacity)[query]
+        slot = self._order.take(offset + position)
+        place = offset + slot
+        keep = np.abs(self.x.take(place) - x[query]) <= reach
+        keep &= np.abs(self.y.take(place) - y[query]) <= reach
+        return query[keep], slot[keep]
 
     def _sort_rows(self, ticks: np.ndarray, used: int) -> None:
         """Sort the rows that are asked for and are not sorted yet: usually one per tick."""
@@ -171,9 +178,8 @@ def _first_hits(flying, ships: Table, shots: Table, history: History, tick: int,
     # The target's two positions lie between the records of these three ticks.
     last, middle, first = tick - whole, tick - whole - 1, tick - whole - 2
     dx, dy = shots.dx[flying], shots.dy[flying]
-    query, victim = history.near(
-        middle, shots.x[flying] + dx * F(0.5), shots.y[flying] + dy * F(0.5), ships.used
-    )
+    x, y = shots.x[flying] + dx * F(0.5), shots.y[flying] + dy * F(0.5)
+    query, victim = history.near(middle, x, y, history.reach, ships.used)
 
     oldest = np.where(part > 0, first, middle)
     fair = ships.alive & (ships.protected_until <= tick)
@@ -195,7 +201,7 @@ def _first_hits(flying, ships: Table, shots: Table, history: History, tick: int,
     shot = flying[query]
     x, y = shots.x[shot] - target_x, shots.y[shot] - target_y
     dx, dy = shots.dx[shot] - target_dx, shots.dy[shot] - target_dy
-    when = _moment_of_contact(x, y, dx, dy, F(SHIP_RADIUS + SHOT_RADIUS))
+    when = _moment_of_contact(x, y, dx, dy, F(HIT_RADIUS))
 
     hit = np.flatnonzero(when <= 1)
     shot, victim, when = shot[hit], victim[hit], when[hit]

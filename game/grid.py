@@ -61,5 +61,5 @@ def pairs(begin: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     count = (end - begin).ravel()
     total = int(count.sum())
     shift = begin.ravel() - (np.cumsum(count) - count)
-    run = np.repeat(np.arange(count.size), count)
-    return run // 3, np.arange(total) + shift[run]
+    query = np.repeat(np.arange(len(begin)), count.reshape(-1, 3).sum(axis=1))
+    return query, np.arange(total) + np.repeat(shift, count)

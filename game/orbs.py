@@ -14,8 +14,8 @@ from .rules import (
     ORB_ENERGY,
     ORB_HP,
     ORB_REACH,
-    ORB_SCORE,
     ORB_REFILL_S,
+    ORB_SCORE,
     Rules,
 )
 from .table import Table, quantise
@@ -64,12 +64,13 @@ def drop(
     lay(orbs, ships.x[wreck] + away[0], ships.y[wreck] + away[1], value, rules, tick)
 
 
-def collect(orbs: Table, ships: Table, history: History, tick: int) -> None:
+def collect(orbs: Table, ships: Table, history: History, rules: Rules, tick: int) -> None:
     """Give each orb in reach of living ships to the nearest of them."""
     lying = np.flatnonzero(orbs.present)
     if lying.size == 0 or ships.used == 0:
         return
-    query, slot = history.near(np.full(lying.size, tick), orbs.x[lying], orbs.y[lying], ships.used)
+    now = np.full(lying.size, tick)
+    query, slot = history.near(now, orbs.x[lying], orbs.y[lying], ORB_REACH, ships.used)
     orb = lying[query]
     dx, dy = ships.x[slot] - orbs.x[orb], ships.y[slot] - orbs.y[orb]
     distance = dx * dx + dy * dy
@@ -84,7 +85,8 @@ def collect(orbs: Table, ships: Table, history: History, tick: int) -> None:
     gained = np.bincount(slot, orbs.value[orb], minlength=ships.used).astype(np.int64)
     slot = np.flatnonzero(gained)
     gained = gained[slot]
-    ships.energy[slot] = np.minimum(ships.energy[slot] + gained.astype(F) * F(ORB_ENERGY), F(100))
+    energy = ships.energy[slot] + gained.astype(F) * F(ORB_ENERGY)
+    ships.energy[slot] = np.minimum(energy, rules.movement.max_energy)
     ships.hp[slot] = np.minimum(ships.hp[slot] + gained * ORB_HP, MAX_HP)
     ships.score[slot] += gained * ORB_SCORE
     ships.charge[slot] += gained

@@ -45,20 +45,19 @@ class Table:
             setattr(self, name, column[:used])
 
     def claim(self, count: int, born: int) -> np.ndarray:
-        """The lowest free slots, int64[count or fewer when full]: present, all else zero."""
+        """The lowest free slots, int64[count or fewer when full]: present, born, all else zero."""
         slots = np.flatnonzero(~self._full["present"])[:count]
         if slots.size:
             if slots[-1] >= self.used:
                 self._cut(int(slots[-1]) + 1)
-            for column in self._full.values():
-                column[slots] = 0
             self.present[slots] = True
             self.born[slots] = born
         return slots
 
     def release(self, slots: np.ndarray) -> None:
-        """Free slots. Their rows keep their values until they are claimed again."""
-        self.present[slots] = False
+        """Free slots; their rows become zero."""
+        for column in self._full.values():
+            column[slots] = 0
         if self.used and not self.present[-1]:
             taken = np.flatnonzero(self.present)
             self._cut(int(taken[-1]) + 1 if taken.size else 0)
@@ -74,7 +73,7 @@ class Table:
 
     def load(self, data: dict[str, Any]) -> None:
         """Take over the rows of a dump in place of all that was there."""
-        self.present[:] = False
+        self.release(np.arange(self.used))
         self._cut(data["used"])
         for name, column in self._full.items():
             column[: self.used] = np.frombuffer(data["columns"][name], column.dtype)

@@ -97,6 +97,7 @@ class KindView(NamedTuple):
 class World:
     """A running arena, a pure function of its settings, its seed and the calls it gets.
 
+    >>> from game.schema import STEP_COMMAND
     >>> world = World(tick_hz=20, size=2048, players=4, orbs=10, seed=7)
     >>> slot = world.join("ada", bot=False)
     >>> world.step(np.zeros(0, STEP_COMMAND))
@@ -153,11 +154,13 @@ class World:
     def leave(self, slot: int) -> None:
         """Take a ship and its shots out of the world."""
         self.shots.release(np.flatnonzero(self.shots.present & (self.shots.owner == slot)))
-        self.ships.alive[slot] = False
         self.ships.release(np.array([slot]))
 
     def place(self, slot: int, x: float, y: float) -> None:
-        """Put a ship somewhere else at once, standing still: for everyone a new entity."""
+        """Put a living ship somewhere else at once, standing still: for everyone a new entity.
+
+        For tests and tools; nothing in the arena teleports but by respawning.
+        """
         self._put(np.array([slot]), F([x]), F([y]), self.tick + 1)
 
     def name(self, slot: int) -> str:
@@ -177,13 +180,10 @@ class World:
         self.history.record(self.tick, ships.x, ships.y)
         kills = fly(ships, shots, self.history, rules, self.tick, self.rewind_enabled)
         self._reward(*kills)
-        if self.orb_count:
-            collect(self.orbs, ships, self.history, self.tick)
-            drop(self.orbs, ships, kills[1], self._rng, rules, self.tick)
         self._bury(kills[1])
+        collect(self.orbs, ships, self.history, rules, self.tick)
         self.shots_refused += fire(ships, shots, rules, self.tick)
-        if self.orb_count:
-            refill(self.orbs, self.orb_count, self._rng, rules, self.tick)
+        refill(self.orbs, self.orb_count, self._rng, rules, self.tick)
         if self.tick % rules.tick_hz == 0:
             self._rank()
 
@@ -275,8 +275,10 @@ class World:
         np.add.at(ships.streak, killer, 1)
 
     def _bury(self, victim: np.ndarray) -> None:
-        """Turn destroyed ships (int64[k]) into wrecks, until they respawn."""
+        """Turn destroyed ships (int64[k]) into wrecks among orbs, until they respawn."""
         ships = self.ships
+        if self.orb_count:
+            drop(self.orbs, ships, victim, self._rng, self.constants, self.tick)
         ships.alive[victim] = False
         ships.respawn[victim] = self.constants.respawn
         ships.vx[victim] = ships.vy[victim] = 0
@@ -334,7 +336,7 @@ class World:
         row["score"] = np.minimum(ships.score, 0xFFFFFFFF)
         row["rank"] = ships.rank
         row["streak"] = np.minimum(ships.streak, 255)
-        return row[slots]
+        return row.take(slots)  # row[slots] is 60 times slower on structured arrays
 
     def feed(self) -> list:
         """Kills of the last step: ``[["kill", killer, victim], ...]``, by name."""
