@@ -1,0 +1,1 @@
+"""Load benchmarks: how many players one core carries, and how that compares."""

@@ -1,0 +1,73 @@
+"""python -m bench crowd | compare | report; each explains itself with --help."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+
+from . import compare, crowd, report
+from .scenarios import SCENARIOS
+from .server_process import BenchError
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+
+    one = commands.add_parser("crowd", help="one server, one crowd")
+    one.add_argument("--players", type=int, default=500)
+    one.add_argument("--seconds", type=float, default=20.0, help="to measure, after all have joined")
+    one.add_argument("--visible", type=float, default=50.0, help="ships in each client's interest")
+    one.add_argument(
+        "--scenario",
+        choices=SCENARIOS,
+        default="spread",
+        help="; ".join(f"{s.name}: {s.summary}" for s in SCENARIOS.values()).replace("%", "%%"),
+    )
+    one.add_argument("--seed", type=int, default=1)
+    one.add_argument("--json", metavar="PATH", help="write the result there as well")
+
+    many = commands.add_parser("compare", help="this server beside others, same load")
+    many.add_argument("--seconds", type=float, default=4.0, help="to measure at each step")
+    many.add_argument("--visible", type=float, default=50.0)
+    many.add_argument("--only", metavar="A,B", help=f"of {', '.join(compare.CONTENDERS)}")
+    many.add_argument("--json", metavar="PATH", help="default: results/compare.json")
+
+    page = commands.add_parser("report", help="a page with plots of earlier results")
+    page.add_argument("--input", nargs="*", metavar="PATH", help="default: results/*.json")
+    page.add_argument("--out", default="results/report.html")
+    page.add_argument("--png", metavar="PATH", help="also write the comparison as a picture")
+    return top
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.command == "crowd":
+        load = crowd.Load(
+            players=options.players,
+            seconds=options.seconds,
+            visible=options.visible,
+            scenario=options.scenario,
+            seed=options.seed,
+        )
+        return crowd.main(load, options.json)
+    if options.command == "compare":
+        return compare.main(options.seconds, options.visible, options.only, options.json)
+    return report.main(options.input, options.out, options.png)
+
+
+def main() -> int:
+    # A SIGTERM unwinds like Ctrl-C, so that every child is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        return run(parser().parse_args())
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nbench: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

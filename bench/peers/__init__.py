@@ -1,0 +1,1 @@
+"""Other servers with the same traffic, for `python -m bench compare`."""
