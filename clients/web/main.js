@@ -1,0 +1,245 @@
+/** The page: title, game and settings around one client and one frame loop. */
+
+import { Attract } from "./attract.js";
+import { Audio } from "./audio.js";
+import { Client } from "./client.js";
+import { PRESETS } from "./conditioner.js";
+import { Hud } from "./hud.js";
+import { Input } from "./input.js";
+import { Overlay } from "./overlay.js";
+import { AutoQuality, LEVELS } from "./quality.js";
+import { Renderer } from "./render.js";
+import { inventName, openStorage, Settings } from "./settings.js";
+
+const byId = (id) => document.getElementById(id);
+const query = new URLSearchParams(location.search);
+const settings = new Settings(openStorage("localStorage"), query);
+const audio = new Audio(settings);
+const canvas = byId("arena");
+const renderer = new Renderer(canvas, settings);
+const input = new Input(canvas, byId("stick-move"), byId("stick-aim"), byId("button-boost"));
+const hud = new Hud();
+const overlay = new Overlay(byId("overlay"));
+const attract = new Attract();
+const dialog = byId("settings");
+const chatForm = byId("chat-form");
+const chatText = byId("chat-text");
+
+const automatic = new AutoQuality();
+let client = null;
+let playing = false; // whether the game is on the screen, connected or coming back
+
+// Joining and leaving.
+
+function socketUrl() {
+  const url = new URL("ws", location.href);
+  url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  url.search = query.has("room") ? `?room=${encodeURIComponent(query.get("room"))}` : "";
+  return url.href;
+}
+
+function join(name) {
+  client?.leave();
+  client = new Client({
+    url: socketUrl(),
+    name,
+    onStatus: showStatus,
+    storage: openStorage("sessionStorage"),
+    net: settings.get("net") || null,
+  });
+  window.tickstorm.client = client;
+  hud.reset();
+  renderer.particles.clear();
+  playing = true;
+  client.join(name);
+  showPage();
+}
+
+function leave(note = "") {
+  const left = client;
+  client = null;
+  window.tickstorm.client = null;
+  left?.leave();
+  playing = false;
+  closeChat();
+  byId("join-note").textContent = note;
+  showPage();
+}
+
+function showPage() {
+  document.body.className = document.body.className.replace(
+    /on-\w+/,
+    playing ? "on-game" : "on-title",
+  );
+  byId("title").hidden = playing;
+  input.releaseAll();
+  audio.drive(0);
+  if (playing) document.activeElement?.blur();
+  else {
+    showStatus({ state: "playing", text: "" });
+    byId("name").focus();
+  }
+}
+
+function showStatus({ state, text }) {
+  const status = byId("status");
+  const quiet = state === "playing" || !playing;
+  status.textContent = quiet ? "" : text;
+  status.className = quiet ? "" : `shown ${state}`;
+  if (state === "closed" && playing) leave(text);
+}
+
+byId("name").value = settings.get("name");
+byId("another").addEventListener("click", () => {
+  byId("name").value = inventName();
+});
+byId("join").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const name = byId("name").value.trim() || inventName();
+  settings.set("name", name);
+  join(name);
+});
+
+// Settings.
+
+for (const [value, text] of [
+  ["", "as it is"],
+  ...Object.keys(PRESETS).map((name) => [name, name]),
+]) {
+  byId("settings").querySelector("[data-setting=net]").append(new Option(text, value));
+}
+settings.bind(dialog);
+settings.onChange((key) => {
+  if (key === "quality" || key === "safeColours") fit();
+  renderer.tune();
+  showMuted();
+});
+
+function openSettings() {
+  byId("leave").hidden = !playing;
+  input.releaseAll();
+  dialog.showModal();
+}
+
+function showMuted() {
+  byId("button-mute").setAttribute("aria-pressed", String(settings.get("muted")));
+}
+
+byId("button-menu").addEventListener("click", openSettings);
+byId("title-settings").addEventListener("click", openSettings);
+byId("button-mute").addEventListener("click", () => settings.set("muted", !settings.get("muted")));
+byId("leave").addEventListener("click", () => {
+  dialog.close();
+  leave();
+});
+showMuted();
+
+// Chat.
+
+function openChat() {
+  if (!playing) return;
+  chatForm.hidden = false;
+  byId("talk").classList.add("open");
+  input.releaseAll();
+  chatText.focus();
+}
+
+function closeChat() {
+  chatForm.hidden = true;
+  byId("talk").classList.remove("open");
+  chatText.value = "";
+}
+
+chatForm.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = chatText.value.trim();
+  if (text) client?.chat(text);
+  closeChat();
+});
+chatText.addEventListener("blur", closeChat);
+byId("button-chat").addEventListener("click", openChat);
+
+addEventListener("keydown", (event) => {
+  if (event.code === "F3") {
+    event.preventDefault();
+    overlay.toggle();
+    return;
+  }
+  if (event.target === chatText) {
+    if (event.code === "Escape") closeChat();
+    return;
+  }
+  const busy = dialog.open || event.target.closest?.("input, select, textarea, button");
+  if (!playing || busy || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.code === "Enter" || event.code === "NumpadEnter") {
+    event.preventDefault();
+    openChat();
+  } else if (event.code === "Escape") {
+    event.preventDefault();
+    openSettings();
+  } else if (event.code === "KeyM") {
+    settings.set("muted", !settings.get("muted"));
+  }
+});
+
+// Drawing.
+
+function fit() {
+  const choice = settings.get("quality");
+  renderer.resize(
+    innerWidth,
+    innerHeight,
+    devicePixelRatio,
+    LEVELS[choice] ?? LEVELS[automatic.level],
+  );
+}
+
+let fitTimer = 0;
+addEventListener("resize", () => {
+  clearTimeout(fitTimer);
+  fitTimer = setTimeout(fit, 80);
+});
+
+let last = performance.now();
+function frame(now) {
+  requestAnimationFrame(frame);
+  const elapsed = now - last;
+  last = now;
+  const dt = Math.min(0.1, Math.max(0, elapsed / 1000));
+  if (settings.get("quality") === "auto" && automatic.frame(elapsed)) fit();
+
+  if (client) {
+    input.enabled = !dialog.open && chatForm.hidden;
+    client.setInput(input.read(renderer.own.x, renderer.own.y));
+    client.sample(now);
+    const { scene } = client;
+    renderer.feel(scene);
+    audio.hear(scene);
+    audio.drive(engineWork(scene.ships));
+    scene.fx.length = 0;
+    renderer.draw(scene, dt, now / 1000, scene.board.rows[0]?.[0], true);
+    hud.update(scene, client.stats, now);
+    overlay.draw(client.stats, renderer.parts, now);
+  } else {
+    input.enabled = false;
+    attract.step(dt);
+    renderer.feel(attract.scene);
+    attract.scene.fx.length = 0;
+    renderer.draw(attract.scene, dt, now / 1000, "", false);
+    overlay.draw(null, renderer.parts, now);
+  }
+}
+
+/** 0 idle, 1 thrust, 2 boost: the own engine. */
+function engineWork({ ownIndex, flags }) {
+  if (ownIndex < 0 || (flags[ownIndex] & 1) === 0) return 0;
+  return flags[ownIndex] & 4 ? 2 : flags[ownIndex] & 2 ? 1 : 0;
+}
+
+window.tickstorm = { client, settings, renderer };
+if (query.has("overlay")) overlay.toggle(true);
+if (matchMedia("(pointer: coarse)").matches) document.body.classList.add("uses-touch");
+fit();
+if (query.has("autojoin")) join(settings.get("name"));
+else byId("name").select();
+requestAnimationFrame(frame);

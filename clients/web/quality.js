@@ -1,0 +1,52 @@
+/** How much is drawn: chosen by the player, or by watching how long frames take. */
+
+export const LEVELS = Object.freeze({
+  low: Object.freeze({ pixels: 0.95e6, particles: 0.4, stars: false }),
+  medium: Object.freeze({ pixels: 2.1e6, particles: 0.75, stars: true }),
+  high: Object.freeze({ pixels: 8.4e6, particles: 1, stars: true }),
+});
+const ORDER = Object.keys(LEVELS);
+
+const WINDOW = 90; // frames judged together
+const SLOW_MS = 21; // a frame that missed 60 Hz
+const CALM_WINDOWS = 14; // good windows in a row before trying the next level
+
+/** Device px per CSS px, so that the picture has at most `pixels` pixels. */
+export function pixelRatio(width, height, devicePixelRatio, pixels) {
+  return Math.min(devicePixelRatio, Math.sqrt(pixels / (width * height)));
+}
+
+/** Lowers the level soon when frames are slow, raises it late, and never twice to one that failed. */
+export class AutoQuality {
+  constructor(level = "high") {
+    this.rank = ORDER.indexOf(level);
+    this.ceiling = this.rank;
+    this.frames = this.slow = this.calm = 0;
+  }
+
+  get level() {
+    return ORDER[this.rank];
+  }
+
+  /** Tell how long a frame took; true when the level changed. */
+  frame(ms) {
+    if (ms > 250) return false; // a hidden tab or a breakpoint says nothing about drawing
+    this.frames += 1;
+    if (ms > SLOW_MS) this.slow += 1;
+    if (this.frames < WINDOW) return false;
+    const share = this.slow / this.frames;
+    this.frames = this.slow = 0;
+    this.calm = share < 0.05 ? this.calm + 1 : 0;
+    if (share > 0.4 && this.rank > 0) {
+      this.rank -= 1;
+      this.ceiling = this.rank;
+      return true;
+    }
+    if (this.calm >= CALM_WINDOWS && this.rank < this.ceiling) {
+      this.rank += 1;
+      this.calm = 0;
+      return true;
+    }
+    return false;
+  }
+}
