@@ -213,10 +213,11 @@ class Brain:
     def _think(self, sight: Sight, delay_ticks: float) -> None:
         own, now = sight.own, sight.tick
         delay_s = delay_ticks * self._rules["dt"]
-        # By the time the command counts, the ship has moved on; the others are
-        # rewound to where they were seen, so they have not.
+        # By the time the command counts, the own ship has moved on. The others have
+        # not: they are rewound to where they were seen, if that is not too long ago.
         x, y = own["x"] + own["vx"] * delay_s, own["y"] + own["vy"] * delay_s
-        others = self._others(sight, x, y)
+        beyond_s = max(0.0, delay_ticks - self._rules["max_view_delay"] / 16) * self._rules["dt"]
+        others = self._others(sight, x, y, beyond_s)
         nearest = min(others, key=lambda ship: ship.distance, default=None)
         target = self._choose_target(others)
         self.mood = self._choose_mood(own, nearest, target)
@@ -242,8 +243,11 @@ class Brain:
         want = self._avoid_border(x, y, want)
         self._steer(own, want)
 
-    def _others(self, sight: Sight, x: float, y: float) -> list[Target]:
-        """Living, hittable ships, their velocities estimated from the last look."""
+    def _others(self, sight: Sight, x: float, y: float, beyond_s: float) -> list[Target]:
+        """Living, hittable ships, their velocities estimated from the last look.
+
+        `beyond_s`: seconds that they move on before they can be hit.
+        """
         ids, ship_x, ship_y = sight.ship_id, sight.ship_x, sight.ship_y
         vx, vy = np.zeros(len(ids)), np.zeros(len(ids))
         if self._seen is not None and len(self._seen[1]) and sight.tick > self._seen[0]:
@@ -258,7 +262,7 @@ class Brain:
             vx, vy = same * moved_x / elapsed_s, same * moved_y / elapsed_s
         self._seen = (sight.tick, ids, ship_x, ship_y)
 
-        dx, dy = ship_x - x, ship_y - y
+        dx, dy = ship_x + vx * beyond_s - x, ship_y + vy * beyond_s - y
         distance = np.hypot(dx, dy)
         fair = (sight.ship_flags & (ALIVE | PROTECTED)) == ALIVE
         rows = np.flatnonzero(fair & (ids != sight.slot) & (distance < 1100))
