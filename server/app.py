@@ -1,0 +1,98 @@
+"""Where uWSGI comes in: the only file that imports it.
+
+uWSGI accepts, parses HTTP and manages processes. The worker's gevent hub runs one
+greenlet per websocket and one game loop per room.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+
+import gevent
+
+from . import tokens
+from .config import ConfigError, load
+from .lobby import Lobby
+from .web import Web
+from .wire import Close
+
+try:
+    import uwsgi
+except ImportError:
+    sys.exit("tickstorm: server.app runs inside uWSGI: `make run`, or `uwsgi uwsgi.ini`")
+
+log = logging.getLogger("tickstorm")
+
+GC_EVERY_S = 1.0
+FULL_GC_EVERY = 600
+"""Young garbage is collected between ticks once a second, everything every ten minutes."""
+
+
+def check_uwsgi() -> None:
+    """Say plainly what this uWSGI lacks. Raises RuntimeError."""
+    option = uwsgi.opt
+    if "gevent" not in option:
+        raise RuntimeError("uWSGI runs without its gevent engine: start it with uwsgi.ini")
+    if not hasattr(uwsgi, "connection_fd"):
+        raise RuntimeError(f"uWSGI {uwsgi.version!r} has no connection_fd; 2.0.20 or newer has")
+    if "threads" in option or "enable-threads" in option and int(option.get("threads", 0)) > 1:
+        raise RuntimeError("uWSGI's threads together with gevent corrupt memory: remove `threads`")
+    if int(option.get("processes", option.get("workers", 1))) > 1:
+        raise RuntimeError("one worker per instance: workers share no rooms (see ARCHITECTURE.md)")
+
+
+def start() -> Web:
+    """Build everything and start the loops. Called once per worker, at import."""
+    config = load()
+    logging.basicConfig(
+        level=config.log_level.upper(), format="%(asctime)s %(levelname).1s %(name)s: %(message)s"
+    )
+    logging.getLogger("websockets").setLevel(logging.WARNING)
+    check_uwsgi()
+    key = tokens.load_key(config.secret, config.data_dir)
+    lobby = Lobby(config, key)
+    for room in lobby.rooms.values():
+        gevent.spawn(room.run).link_exception(_crashed)
+    gevent.spawn(_collect_garbage)
+    gevent.spawn(_handle_signals, lobby)
+    log.info("tickstorm %s serves http://%s:%d", lobby.version, config.host, config.port)
+    return Web(config, lobby, uwsgi.connection_fd)
+
+
+def _crashed(loop: gevent.Greenlet) -> None:
+    """A room without its loop is dead: let the master start a fresh worker."""
+    log.critical("the game loop crashed", exc_info=loop.exc_info)
+    os._exit(1)
+
+
+def _handle_signals(lobby: Lobby) -> None:
+    # From inside a greenlet, so that these win over uWSGI's own handlers.
+    def leave(code: Close, reason: str) -> None:
+        lobby.close(code, reason)
+        gevent.spawn_later(1.0, os._exit, 0)
+
+    gevent.signal_handler(signal.SIGINT, leave, Close.GOING_AWAY, "the server stops")
+    gevent.signal_handler(signal.SIGTERM, leave, Close.GOING_AWAY, "the server stops")
+    gevent.signal_handler(signal.SIGHUP, leave, Close.RESTART, "the server restarts")
+
+
+def _collect_garbage() -> None:
+    """The collector runs between ticks, never in one; what was there at the start is left out."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    seconds = 0
+    while True:
+        gevent.sleep(GC_EVERY_S)
+        seconds += 1
+        gc.collect(2 if seconds % FULL_GC_EVERY == 0 else 1)
+
+
+try:
+    application = start()
+except (ConfigError, RuntimeError, OSError) as error:
+    sys.exit(f"tickstorm: {error}")

@@ -1,0 +1,149 @@
+"""Configuration: read once from the environment, checked, then never changed.
+
+`python -m server.config` prints the table of options that stands in the README;
+`python -m server.config --check` says whether the current environment is valid.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """An option has a value that isn't allowed. The message names all three."""
+
+
+def _option(default: Any, help: str, low: float | None = None, high: float | None = None, **extra):
+    return field(default=default, metadata={"help": help, "low": low, "high": high, **extra})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Each field is the environment variable of the same name in capitals."""
+
+    host: str = _option("127.0.0.1", "address to listen on; `0.0.0.0` for every interface")
+    port: int = _option(8000, "port to listen on", 1, 65535)
+    bots: int = _option(24, "bots that the server brings along; 0 for none", 0, 1000)
+    tick_hz: int = _option(20, "simulation steps, and snapshots at most, per second", 10, 60)
+    world_size: int = _option(
+        6144, "side of the square world, units; a multiple of 1024", 2048, 32768, multiple=1024
+    )
+    max_players: int = _option(1000, "players admitted, bots included", 1, 20000)
+    max_spectators: int = _option(50, "spectators admitted beside the players", 0, 5000)
+    orbs: int = _option(-1, "orbs lying about; -1 lets the game choose by area", -1, 60000)
+    seed: int = _option(0, "seed of the world; 0 picks one and logs it", 0, 2**63 - 1)
+    allowed_origins: str = _option(
+        "", "further origins whose pages may connect, comma-separated; `*` for any"
+    )
+    trusted_proxies: str = _option(
+        "", "addresses of proxies whose X-Forwarded-For is believed, comma-separated"
+    )
+    grace_seconds: int = _option(20, "how long a ship waits for a player who dropped", 0, 600)
+    hello_seconds: int = _option(5, "time from the upgrade to HELLO", 1, 60)
+    idle_seconds: int = _option(300, "time without any input until a player is let go", 5, 86400)
+    slow_seconds: int = _option(10, "time a client may read nothing until it is let go", 2, 120)
+    max_message_bytes: int = _option(4096, "largest message taken from a client", 256, 1 << 20)
+    messages_per_second: int = _option(
+        0, "messages taken from a client per second; 0 means 3 per tick", 0, 10000
+    )
+    max_connections_per_address: int = _option(
+        512, "sockets from one address at once; 0 for no limit", 0, 100000
+    )
+    send_buffer: int = _option(65536, "SO_SNDBUF of each socket, bytes", 8192, 1 << 20)
+    data_dir: str = _option("var", "folder for what must outlive the process (the token secret)")
+    secret: str = _option(
+        "", "key that signs resume tokens; empty: kept in DATA_DIR", secret=True
+    )
+    log_level: str = _option(
+        "info", "one of debug, info, warning, error", choices=("debug", "info", "warning", "error")
+    )
+
+    @property
+    def message_rate(self) -> int:
+        """Messages per second that a client may send on average."""
+        return self.messages_per_second or 3 * self.tick_hz
+
+    @property
+    def connections(self) -> int:
+        """Sockets that the worker must be able to hold: a fifth more than it admits, so that
+        a full server still has a greenlet to refuse the next one with."""
+        return (self.max_players + self.max_spectators) * 6 // 5 + 64
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Config:
+    """The configuration in `environ`. Raises ConfigError naming option, value and what is allowed.
+
+    >>> load({"TICK_HZ": "30"}).tick_hz
+    30
+    >>> load({"TICK_HZ": "300"})
+    Traceback (most recent call last):
+        ...
+    server.config.ConfigError: TICK_HZ=300 is not allowed: a whole number from 10 to 60
+    """
+    values = {}
+    for option in fields(Config):
+        text = environ.get(option.name.upper(), "").strip()
+        if text:
+            values[option.name] = _parse(option, text)
+    return Config(**values)
+
+
+def allowed(option) -> str:
+    """What an option takes, in words."""
+    meta = option.metadata
+    if meta.get("choices"):
+        return "one of " + ", ".join(meta["choices"])
+    if option.type == "int":
+        text = f"a whole number from {meta['low']} to {meta['high']}"
+        return text + (f", a multiple of {meta['multiple']}" if meta.get("multiple") else "")
+    return "text"
+
+
+def _parse(option, text: str) -> Any:
+    meta = option.metadata
+    wrong = ConfigError(f"{option.name.upper()}={text} is not allowed: {allowed(option)}")
+    if option.type == "int":
+        try:
+            value = int(text)
+        except ValueError:
+            raise wrong from None
+        if not meta["low"] <= value <= meta["high"] or value % meta.get("multiple", 1):
+            raise wrong
+        return value
+    if meta.get("choices") and text not in meta["choices"]:
+        raise wrong
+    return text
+
+
+def table() -> str:
+    """The options as a Markdown table."""
+    rows = ["| option | default | allowed | meaning |", "|---|---|---|---|"]
+    for option in fields(Config):
+        default = f"`{option.default}`" if option.default != "" else "empty"
+        help = option.metadata["help"]
+        rows.append(f"| `{option.name.upper()}` | {default} | {allowed(option)} | {help} |")
+    return "\n".join(rows)
+
+
+def main(arguments: list[str]) -> int:
+    if arguments not in ([], ["--check"], ["--connections"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        config = load()
+    except ConfigError as error:
+        print(f"tickstorm: {error}", file=sys.stderr)
+        return 1
+    if arguments == ["--connections"]:  # for uwsgi.ini
+        print(config.connections)
+    elif not arguments:
+        print(table())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,26 @@
+"""Text that people see of other people: names and chat."""
+
+from __future__ import annotations
+
+import unicodedata
+
+# Control, format (bidirectional overrides, zero-width), surrogate, private, unassigned; line breaks.
+_REFUSED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+DEFAULT_NAME = "Pilot"
+
+
+def clean(text: str, characters: int, size: int | None = None) -> str:
+    """Normalised (NFKC) printable text of at most so many characters and UTF-8 bytes.
+
+    >>> clean("  A\\u202eda\\n Lovelace ", 20)
+    'Ada Lovelace'
+    >>> clean("é" * 20, 20, size=7)
+    'ééé'
+    """
+    text = unicodedata.normalize("NFKC", text[: 4 * characters])
+    text = "".join(c for c in text if unicodedata.category(c) not in _REFUSED)
+    text = " ".join(text.split())[:characters].rstrip()
+    if size is not None:
+        text = text.encode()[:size].decode(errors="ignore").rstrip()
+    return text

@@ -1,0 +1,456 @@
+"""A room: one world, its sessions, and the loop that brings them together.
+
+`Room.tick` is the table of contents of this server.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from itertools import repeat
+from select import EPOLLIN, epoll
+from time import monotonic
+
+import gevent
+import numpy as np
+
+import game
+
+from . import inputs, snapshot, wire
+from .config import Config
+from .connection import READ_SIZE, Connection, is_plain_input
+from .game_interface import World
+from .history import RING, KindHistory
+from .inputs import InputBuffer
+from .interest import CELL_SIZE, Grid
+from .metrics import Metrics
+from .seats import NEVER, Seats
+from .session import Session
+from .shedding import Shedding
+from .ticker import Ticker
+from .wire import INPUT_FRAME_SIZE, INPUT_ROW, NO_SLOT, Close, ProtocolViolation
+
+log = logging.getLogger("tickstorm.room")
+
+QUEUE_ROWS = 65536
+"""Inputs that owner greenlets may queue between two ticks; what is beyond is dropped and counted."""
+
+STALLED_AFTER_S = 2.0
+"""Without a tick for so long, the room is not alive."""
+
+
+class Room:
+    """One world and those in it. Nothing here blocks; everything runs in the worker's one thread."""
+
+    cell_size = CELL_SIZE
+
+    def __init__(self, id: str, config: Config, world: World, clock: Callable[[], float] = monotonic):
+        self.id = id
+        self.config = config
+        self.world = world
+        self.clock = clock
+        self.metrics = Metrics()
+        self.shedding = Shedding(config.tick_hz)
+        self.sessions: dict[str, Session] = {}
+        self.players = 0
+        self.last_tick_at = clock()
+        self._ticker = Ticker(config.tick_hz, clock())
+        self._seats = Seats(config.max_players + config.max_spectators)
+        self._connections: list[Connection | None] = [None] * self._seats.count
+        self._inputs = InputBuffer(self._seats.count)
+        self._queue: list[tuple[int, bytes]] = []
+        self._grid = Grid(config.world_size)
+        views = world.view()
+        self._histories = [
+            KindHistory(kind, len(view.present), self._grid)
+            for kind, view in zip(game.KINDS, views, strict=True)
+        ]
+        self._poll = epoll()
+        self._readers: dict[int, Connection] = {}
+        self._tailing: set[Connection] = set()
+        self._running = True
+
+    # ------------------------------------------------------------------ the loop
+
+    def run(self) -> None:
+        """The game loop greenlet: a tick at each deadline until the room closes."""
+        self._ticker = Ticker(self.config.tick_hz, self.clock())
+        while self._running:
+            gevent.sleep(self._ticker.wait_s(self.clock()))
+            for _ in range(self._ticker.due(self.clock())):
+                self.tick()
+
+    def tick(self) -> None:
+        """One tick, from the sockets' bytes to the sockets' bytes."""
+        tick = self.world.tick + 1
+        metrics = self.metrics
+        metrics.begin()
+        seats, rows = self._read(tick)
+        metrics.phase("read")
+        commands = self._commands(tick, seats, rows)
+        metrics.phase("inputs")
+        self.world.step(commands)
+        metrics.phase("step")
+        self._record(tick)
+        metrics.phase("history")
+        self._announce(tick)
+        self._look_after(tick)
+        metrics.phase("upkeep")
+        due = self._due(tick)
+        starts, bodies = self._encode(tick, due)
+        metrics.phase("encode")
+        self._send(tick, due, starts, bodies)
+        metrics.phase("send")
+        self.shedding.observe(metrics.end())
+        self.last_tick_at = self.clock()
+
+    # ------------------------------------------------------------------ in
+
+    def _read(self, tick: int) -> tuple[np.ndarray, np.ndarray]:
+        """Everything that clients have sent: ``(seats: intp[m], rows: INPUT_ROW[m])``.
+
+        One sweep over the readable sockets; what isn't plain input goes to the
+        owner greenlet, whose inputs come in through the queue by the next tick.
+        """
+        queued, self._queue = self._queue, []
+        frames: list[bytes] = []
+        sources: list[int] = []
+        for fd, _ in self._poll.poll(0, max(1, len(self._readers))):
+            connection = self._readers[fd]
+            try:
+                data = connection.recv(READ_SIZE)
+            except BlockingIOError:
+                continue
+            except OSError:
+                data = b""
+            if connection.plain and data and is_plain_input(data):
+                frames.append(data)
+                if len(data) == INPUT_FRAME_SIZE:
+                    sources.append(connection.seat)
+                else:
+                    sources.extend(repeat(connection.seat, len(data) // INPUT_FRAME_SIZE))
+            else:
+                self._seats.heard[connection.seat] = tick
+                connection.hand_over(data)
+                if not data:
+                    self._stop_reading(connection)
+
+        rows, valid = wire.unmask_inputs(b"".join(frames))
+        seats = np.array(sources, np.intp)
+        for seat in seats[~valid].tolist():
+            self._connections[seat].close(Close.MALFORMED, "not an INPUT")
+        seats, rows = seats[valid], rows[valid]
+        if queued:
+            first = np.array([seat for seat, _ in queued], np.intp)
+            data = b"".join([row for _, row in queued])
+            seats = np.concatenate([first, seats])
+            rows = np.concatenate([np.frombuffer(data, INPUT_ROW), rows])
+        return seats, rows
+
+    def queue_input(self, seat: int, row: bytes) -> None:
+        """An input that came to its owner greenlet: it joins the next tick's batch."""
+        if len(self._queue) < QUEUE_ROWS:
+            self._queue.append((seat, row))
+        else:
+            self.metrics.count["queue_full"] += 1
+
+    def count_message(self, seat: int) -> None:
+        """Charge a client for a message that isn't an input."""
+        self._seats.credit[seat] -= 1
+
+    def _commands(self, tick: int, seats: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """STEP_COMMAND[m] for this tick; floods are ended here."""
+        table = self._seats
+        flooding = table.charge(seats, self.config.message_rate, self.config.tick_hz)
+        for seat in flooding.tolist():
+            self._close(seat, Close.FLOOD, "too many messages")
+        table.heard[seats] = tick
+        self._inputs.put(tick, seats, rows)
+        seats, rows = self._inputs.take(tick)
+        slots = table.slot[seats]
+        playing = slots != NO_SLOT
+        table.acted[seats] = tick
+        return inputs.commands(slots[playing], rows[playing])
+
+    # ------------------------------------------------------------------ out
+
+    def _record(self, tick: int) -> None:
+        """Publish the world as of this tick."""
+        for history, view in zip(self._histories, self.world.view(), strict=True):
+            history.record(tick, view, self.shedding.level.far_interval)
+
+    def _due(self, tick: int) -> np.ndarray:
+        """intp[m]: the seats to send a snapshot to. Who still has bytes pending is
+        left out before anything is encoded for them."""
+        for connection in [c for c in self._tailing if not c.tail]:
+            self._tailing.discard(connection)
+            if self._connections[connection.seat] is connection:
+                self._seats.tailing[connection.seat] = False
+        return self._seats.due(tick, self.snapshot_ticks)
+
+    def _encode(self, tick: int, due: np.ndarray) -> tuple[Iterator[bytes], Iterator[bytes]]:
+        """The private start and the shared body of each due seat's snapshot."""
+        table = self._seats
+        x, y = self._eyes(due)
+        cell = self._grid.viewer_cell(table.cell[due], x, y)
+        table.cell[due] = cell
+        age = tick - table.baseline_tick[due]
+        groups, member_of = snapshot.group(cell, age, table.baseline_cell[due])
+        bodies = snapshot.encode(tick, self._histories, groups)
+        sizes = np.array([len(body) for body in bodies], np.int64)
+        age = groups.age[member_of]
+
+        heads = np.zeros(len(due), wire.HEAD)
+        heads["tick"] = tick
+        heads["ack_seq"] = np.maximum(self._inputs.applied[due], 0)
+        heads["slack"] = self._inputs.slack[due]
+        heads["baseline_age"] = age
+        flags = np.where(age == snapshot.FULL_AGE, wire.FLAG_FULL, 0)
+        if not self.shedding.level.cosmetics:
+            flags |= wire.FLAG_SHED
+        slots = table.slot[due]
+        watching = slots == NO_SLOT
+        heads["flags"] = np.where(watching, flags | wire.FLAG_SPECTATOR, flags)
+        heads["snapshot_ticks"] = np.minimum(table.interval(self.snapshot_ticks)[due], 255)
+        heads["self"] = self.world.self_rows(np.where(watching, 0, slots))
+        heads["self"][watching] = np.zeros(1, game.SELF)
+        self._inputs.slack[due] = wire.NO_SLACK
+
+        data, begins, size = wire.snapshot_starts(heads, sizes[member_of])
+        starts = map(data.__getitem__, map(slice, begins, range(size, len(data) + 1, size)))
+        return starts, map(bodies.__getitem__, member_of.tolist())
+
+    def _send(self, tick: int, due: np.ndarray, starts, bodies) -> None:
+        """Write each snapshot without blocking. The baseline moves only for those whose
+        first byte the socket took."""
+        begun = np.ones(len(due), bool)
+        connections = self._connections
+        total = 0
+        for i, (seat, start, body) in enumerate(zip(due.tolist(), starts, bodies, strict=True)):
+            connection = connections[seat]
+            data = start + body
+            ahead = 0
+            if connection.extra:
+                extra = b"".join(connection.extra)
+                ahead = len(extra)
+                data = extra + data
+            try:
+                sent = connection.send(data)
+            except BlockingIOError:
+                begun[i] = False
+                continue
+            except OSError:
+                begun[i] = False
+                connection.drop()
+                continue
+            total += sent
+            if ahead:
+                connection.extra.clear()
+            if sent < len(data):
+                # Of a snapshot that hasn't begun, nothing needs to be kept.
+                begun[i] = sent > ahead
+                tail = data[sent:] if begun[i] else data[sent:ahead]
+                if tail:
+                    self._tailing.add(connection)
+                    self._seats.tailing[seat] = True
+                    connection.keep_tail(tail)
+        self.metrics.count["snapshots"] += int(np.count_nonzero(begun))
+        self.metrics.count["bytes"] += total
+        self._seats.commit(tick, due, begun)
+
+    def _eyes(self, seats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """float32[m] x and y from which the clients in `seats` look."""
+        table = self._seats
+        looks_at = table.looks_at[seats]
+        x, y = self.world.eyes(np.where(looks_at == NO_SLOT, 0, looks_at))
+        free = looks_at == NO_SLOT
+        return np.where(free, table.look_x[seats], x), np.where(free, table.look_y[seats], y)
+
+    # ------------------------------------------------------------------ public messages
+
+    def _announce(self, tick: int) -> None:
+        """What everyone may know: the feed, and once a second the board and the heat."""
+        events = self.world.feed()
+        if not self.shedding.level.cosmetics:
+            self.metrics.count["cosmetics_shed"] += bool(events)
+            return
+        if events:
+            self._broadcast(wire.feed(events))
+        hz = self.config.tick_hz
+        if tick % hz == 0:
+            self._broadcast(wire.board(self.world.board(), self.players))
+        elif tick % hz == hz // 2:
+            self._broadcast(wire.heat(self._grid.side, self._heat()))
+
+    def _heat(self) -> np.ndarray:
+        """int64[side * side]: players' entities per cell, without the grid's margin."""
+        starts = self._histories[0].starts[self.world.tick % RING]
+        width = self._grid.width
+        return np.diff(starts).reshape(width, width)[1:-1, 1:-1].ravel()
+
+    def say(self, name: str | None, text: str) -> None:
+        """A line of chat for everyone; `name` None is the server itself."""
+        self._broadcast(wire.chatted(name, text))
+
+    def _broadcast(self, frame: bytes) -> None:
+        for connection in self._readers.values():
+            connection.push(frame)
+
+    # ------------------------------------------------------------------ upkeep
+
+    def _look_after(self, tick: int) -> None:
+        """Once a second: who lags, who is frozen, who is silent, who is gone for good."""
+        hz = self.config.tick_hz
+        if tick % hz != hz // 4:
+            return
+        table, config = self._seats, self.config
+        table.pace(tick, self._inputs.ack, hz)
+        for seat in table.stuck(tick, config.slow_seconds * hz).tolist():
+            self._close(seat, Close.SLOW, f"took nothing for {config.slow_seconds} s")
+        for seat in table.idle(tick, config.idle_seconds * hz).tolist():
+            self._close(seat, Close.IDLE, f"no input for {config.idle_seconds} s")
+        silent, dead = table.silent(tick, hz)
+        for seat in silent.tolist():
+            self._connections[seat].ping()
+        for seat in dead.tolist():
+            self.metrics.count["half_open"] += 1
+            self._connections[seat].drop()
+        now = self.clock()
+        for session in list(self.sessions.values()):
+            away = session.connection is None and now - session.away_since
+            if away is not False and away >= config.grace_seconds:
+                self.leave(session)
+
+    def _close(self, seat: int, code: Close, reason: str) -> None:
+        self.metrics.count[f"closed_{code.name.lower()}"] += 1
+        self._connections[seat].close(code, reason)
+
+    # ------------------------------------------------------------------ who is here
+
+    def join(self, name: str, bot: bool, connection: Connection) -> Session:
+        """A new player. Raises ProtocolViolation if the room is full or too busy."""
+        if self.players >= self.config.max_players:
+            raise ProtocolViolation(Close.FULL, "the room is full; try again later")
+        if not self.shedding.level.admits:
+            raise ProtocolViolation(Close.FULL, "the room is too busy; try again later")
+        slot = self.world.join(name, bot)
+        self.players += 1
+        return self._sit(Session(self, self._seats.take(), slot, name, None), connection)
+
+    def spectate(self, name: str, connection: Connection) -> Session:
+        """A client without a ship, looking at the middle of the world until it asks otherwise."""
+        spectators = len(self.sessions) - self.players
+        if spectators >= self.config.max_spectators:
+            raise ProtocolViolation(Close.FULL, "no more spectators; try again later")
+        return self._sit(Session(self, self._seats.take(), NO_SLOT, name, None), connection)
+
+    def _sit(self, session: Session, connection: Connection) -> Session:
+        middle = self.config.world_size / 2
+        self._seats.sit(session.seat, session.slot, middle)
+        self.sessions[session.id] = session
+        self._attach(session, connection)
+        return session
+
+    def resume(self, session_id: str, connection: Connection) -> Session | None:
+        """The session that comes back, or None if it is gone. The newest socket wins."""
+        session = self.sessions.get(session_id)
+        if session is None:
+            return None
+        if session.connection is not None:
+            session.connection.close(Close.TAKEN_OVER, "taken over by a newer connection")
+            self.disconnect(session, session.connection)
+        self._attach(session, connection)
+        self.metrics.count["resumed"] += 1
+        return session
+
+    def _attach(self, session: Session, connection: Connection) -> None:
+        seat = session.seat
+        session.connection = connection
+        connection.seat = seat
+        connection.deadline = None
+        self._connections[seat] = connection
+        self._inputs.forget(seat, self.world.tick)
+        self._seats.attach(seat, self.world.tick, self.config.message_rate)
+        self._readers[connection.fd] = connection
+        self._poll.register(connection.fd, EPOLLIN)
+        connection.read_by_tick()
+
+    def disconnect(self, session: Session, connection: Connection) -> None:
+        """The socket is gone. The ship waits for its player for the grace period."""
+        self._stop_reading(connection)
+        self._tailing.discard(connection)
+        if session.connection is connection:
+            session.connection = None
+            session.away_since = self.clock()
+            self._connections[session.seat] = None
+            self._seats.detach(session.seat)
+            if session.spectator:
+                self.leave(session)
+
+    def leave(self, session: Session) -> None:
+        """The session ends, and its player leaves the world."""
+        if self.sessions.pop(session.id, None) is None:
+            return
+        if session.connection is not None:
+            self.disconnect(session, session.connection)
+        if not session.spectator:
+            self.world.leave(session.slot)
+            self.players -= 1
+        self._seats.free(session.seat)
+
+    def _stop_reading(self, connection: Connection) -> None:
+        if self._readers.pop(connection.fd, None) is not None:
+            self._poll.unregister(connection.fd)
+
+    # ------------------------------------------------------------------ requests of clients
+
+    def resync(self, session: Session) -> None:
+        """The next snapshot of this client is a full one."""
+        self._seats.baseline_tick[session.seat] = NEVER
+
+    def look(self, session: Session, *where: float) -> None:
+        """A spectator follows the ship in a slot, or looks at a place."""
+        if not session.spectator:
+            raise ProtocolViolation(Close.MALFORMED, "LOOK is for spectators")
+        table, seat = self._seats, session.seat
+        if len(where) == 1:
+            if not 0 <= where[0] < self.world.capacity:
+                raise ProtocolViolation(Close.MALFORMED, "LOOK at a slot that doesn't exist")
+            table.looks_at[seat] = where[0]
+        else:
+            # fmin and fmax, so that NaN becomes a place too.
+            size = self.config.world_size - 1
+            table.looks_at[seat] = NO_SLOT
+            table.look_x[seat] = np.fmax(np.fmin(where[0], size), 0)
+            table.look_y[seat] = np.fmax(np.fmin(where[1], size), 0)
+
+    # ------------------------------------------------------------------ from outside
+
+    @property
+    def snapshot_ticks(self) -> int:
+        """Ticks between a client's snapshots; more than one only when overloaded."""
+        return self.shedding.level.snapshot_ticks
+
+    def alive(self) -> bool:
+        """Has it ticked lately?"""
+        return self._running and self.clock() - self.last_tick_at < STALLED_AFTER_S
+
+    def summary(self) -> dict:
+        """For `/healthz`."""
+        return {
+            **self.metrics.summary(),
+            "overruns": self._ticker.overruns,
+            "skipped_ticks": self._ticker.skipped,
+            "shedding": self.shedding.level.name,
+            "shed_raised": self.shedding.raised,
+            "inputs_late": self._inputs.late,
+            "inputs_dropped": self._inputs.dropped,
+            "connected": len(self._readers),
+            "away": sum(s.connection is None for s in self.sessions.values()),
+        }
+
+    def close(self, code: Close, reason: str) -> None:
+        """Tell everyone to go and end the loop."""
+        self._running = False
+        for connection in list(self._readers.values()):
+            connection.close(code, reason)

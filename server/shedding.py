@@ -1,0 +1,65 @@
+"""What a room gives up when a tick doesn't fit its time, in a declared order.
+
+Never input, never leaves, never the simulation rate: those come last, and only
+the clock can take them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Level(NamedTuple):
+    """What is given up at one level, everything of the levels before included."""
+
+    name: str
+    cosmetics: bool  # heat, board and feed are sent
+    far_interval: int  # ticks between refreshes of entities outside the viewer's cell
+    snapshot_ticks: int  # ticks between a client's snapshots
+    admits: bool  # new players are let in
+
+
+LEVELS = (
+    Level("none", True, 1, 1, True),
+    Level("cosmetics", False, 1, 1, True),
+    Level("far_half", False, 2, 1, True),
+    Level("far_quarter", False, 4, 1, True),
+    Level("snapshots_half", False, 4, 2, True),
+    Level("snapshots_quarter", False, 4, 4, True),
+    Level("admission", False, 4, 4, False),
+)
+
+BUSY, CALM = 0.90, 0.60
+"""Shares of the tick period: above the first the room is busy, below the second calm."""
+
+RAISE_AFTER, LOWER_AFTER_S = 10, 2.0
+"""Busy ticks until one more thing is given up; seconds of calm until it is given back."""
+
+
+class Shedding:
+    """Follows how long ticks take, and says what to give up."""
+
+    def __init__(self, tick_hz: int):
+        self.level = LEVELS[0]
+        self.raised = 0
+        self._index = 0
+        self._period = 1.0 / tick_hz
+        self._lower_after = int(LOWER_AFTER_S * tick_hz)
+        self._busy = self._calm = 0
+
+    def observe(self, took_s: float) -> None:
+        """Take in the duration of a tick."""
+        share = took_s / self._period
+        # A calm tick forgives a busy one: a burst of joins is not an overload.
+        self._busy = self._busy + 1 if share > BUSY else max(0, self._busy - 1)
+        self._calm = self._calm + 1 if share < CALM else 0
+        if self._busy >= RAISE_AFTER:
+            self._move(+1)
+        elif self._calm >= self._lower_after:
+            self._move(-1)
+
+    def _move(self, by: int) -> None:
+        index = min(max(self._index + by, 0), len(LEVELS) - 1)
+        self.raised += index > self._index
+        self._index, self.level = index, LEVELS[index]
+        self._busy = self._calm = 0

@@ -1,0 +1,69 @@
+"""Resume tokens: who this was, in which room, until when; signed, and secret to its owner."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import msgpack
+
+LIFETIME_S = 24 * 3600
+SIGNATURE_BYTES = 16
+
+
+class BadToken(ValueError):
+    """Not a token that this key has signed."""
+
+
+class Claim(NamedTuple):
+    """What a token says. `expires`: seconds since the epoch."""
+
+    room: str
+    session: str
+    expires: float
+
+
+def sign(claim: Claim, key: bytes) -> str:
+    """The token for a claim."""
+    body = msgpack.packb(list(claim))
+    return base64.urlsafe_b64encode(_signature(body, key) + body).decode()
+
+
+def read(token: str, key: bytes) -> Claim:
+    """The claim of a token; the caller looks at `expires`. Raises BadToken.
+
+    >>> read(sign(Claim("arena", "a1", 5.0), b"k" * 32), b"k" * 32)
+    Claim(room='arena', session='a1', expires=5.0)
+    """
+    try:
+        raw = base64.urlsafe_b64decode(token)
+    except (binascii.Error, ValueError) as error:
+        raise BadToken("not base64") from error
+    signature, body = raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]
+    if not hmac.compare_digest(signature, _signature(body, key)):
+        raise BadToken("wrong signature")
+    return Claim(*msgpack.unpackb(body))
+
+
+def load_key(secret: str, data_dir: str) -> bytes:
+    """The signing key: from the configured secret, or kept in a file only we can read."""
+    if secret:
+        return hashlib.sha256(secret.encode()).digest()
+    path = Path(data_dir) / "secret"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return hashlib.sha256(path.read_bytes()).digest()
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(os.urandom(32))
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
+def _signature(body: bytes, key: bytes) -> bytes:
+    return hmac.digest(key, body, "sha256")[:SIGNATURE_BYTES]

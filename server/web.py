@@ -1,0 +1,211 @@
+"""The HTTP side: the page and its files, `/healthz`, and the upgrade at `/ws`.
+
+Plain WSGI. What only uWSGI can do, handing out the socket of an upgraded request,
+is passed in as `take_socket`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import mimetypes
+from collections import Counter
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from pathlib import Path
+from time import monotonic
+from urllib.parse import parse_qs
+
+from websockets.datastructures import Headers
+from websockets.exceptions import NegotiationError
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from .config import Config
+from .connection import Connection
+from .lobby import Lobby
+from .session import Conversation
+from .wire import INPUT_FRAME_SIZE, SUBPROTOCOL, Close
+
+log = logging.getLogger("tickstorm.web")
+
+SECURITY_HEADERS = [
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self' ws: wss:; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+]
+
+StartResponse = Callable[..., Callable[[bytes], None]]
+
+
+class Web:
+    """The WSGI application."""
+
+    def __init__(self, config: Config, lobby: Lobby, take_socket: Callable[[], int]):
+        self.config = config
+        self.lobby = lobby
+        self.refused: Counter[str] = Counter()
+        self._take_socket = take_socket
+        self._files = _files(Path(__file__).parent.parent / "clients" / "web")
+        self._origins = _listed(config.allowed_origins)
+        self._proxies = _listed(config.trusted_proxies)
+        self._open: Counter[str] = Counter()  # sockets by address
+
+    def __call__(self, environ: dict, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "/")
+        if path == "/ws":
+            return self._upgrade(environ, start_response)
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return _answer(start_response, "405 Method Not Allowed", b"GET and HEAD only\n",
+                           headers=[("Allow", "GET, HEAD")])  # fmt: skip
+        if path == "/healthz":
+            return self._health(start_response)
+        return self._file(path, environ, start_response)
+
+    # ------------------------------------------------------------------ pages
+
+    def _health(self, start_response: StartResponse) -> list[bytes]:
+        health = self.lobby.health()
+        health["refused"] = dict(self.refused)
+        status = "200 OK" if health["status"] == "ok" else "503 Service Unavailable"
+        body = json.dumps(health, indent=1).encode() + b"\n"
+        return _answer(start_response, status, body, "application/json")
+
+    def _file(self, path: str, environ: dict, start_response: StartResponse) -> list[bytes]:
+        # Only names that were there at the start: no path is ever made from a request.
+        file = self._files.get("/index.html" if path == "/" else path)
+        if file is None:
+            return _answer(start_response, "404 Not Found", b"no such page\n")
+        body = file.read_bytes()
+        tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
+        headers = [("ETag", tag)]
+        if tag in environ.get("HTTP_IF_NONE_MATCH", ""):
+            return _answer(start_response, "304 Not Modified", b"", headers=headers)
+        kind = "text/javascript" if file.suffix == ".js" else mimetypes.guess_type(file.name)[0]
+        return _answer(start_response, "200 OK", body, kind or "application/octet-stream", headers)
+
+    # ------------------------------------------------------------------ the upgrade
+
+    def _upgrade(self, environ: dict, start_response: StartResponse) -> list[bytes]:
+        address = self._address(environ)
+        limit = self.config.max_connections_per_address
+        if limit and self._open[address] >= limit:
+            self.refused["address"] += 1
+            return _answer(start_response, "429 Too Many Requests", b"too many connections\n")
+        handshake = ServerProtocol(
+            origins=self._allowed_origins(environ),
+            subprotocols=[SUBPROTOCOL],
+            select_subprotocol=_require_subprotocol,
+        )
+        response = handshake.accept(_request(environ))
+        headers = list(response.headers.raw_items())
+        status = f"{response.status_code} {response.reason_phrase}"
+        if response.status_code != 101:
+            self.refused["handshake"] += 1
+            headers = [h for h in headers if h[0].lower() != "connection"]
+            start_response(status, headers)
+            return [response.body or b""]
+
+        start_response(status, headers)(b"")
+        self._open[address] += 1
+        try:
+            self._serve(self._take_socket(), environ)
+        finally:
+            self._open[address] -= 1
+            if not self._open[address]:
+                del self._open[address]
+        return []
+
+    def _serve(self, fd: int, environ: dict) -> None:
+        query = parse_qs(environ.get("QUERY_STRING", ""))
+        config = self.config
+        connection = Connection(
+            fd,
+            ServerProtocol(state=State.OPEN, max_size=config.max_message_bytes),
+            lambda data: conversation.receive(data),
+            config.send_buffer,
+            bytes_per_second=config.message_rate * INPUT_FRAME_SIZE + config.max_message_bytes,
+        )
+        connection.deadline = monotonic() + config.hello_seconds
+        conversation = Conversation(self.lobby, query.get("room", [None])[0], connection)
+        try:
+            connection.run()
+        finally:
+            conversation.end()
+            code, reason = connection.closing or (Close.GOING_AWAY, "")
+            if code not in (Close.DONE, Close.GOING_AWAY, Close.RESTART) and not connection.lost:
+                log.info("closed %s from %s: %s", code, self._address(environ), reason)
+            connection.finish()
+
+    def _allowed_origins(self, environ: dict) -> list[str | None] | None:
+        """The server's own host, whatever is configured, and clients that are no browsers."""
+        if "*" in self._origins:
+            return None
+        host = environ.get("HTTP_HOST", "")
+        return [f"http://{host}", f"https://{host}", *self._origins, None]
+
+    def _address(self, environ: dict) -> str:
+        """The client's address; behind a trusted proxy, the last one that it has added."""
+        address = environ.get("REMOTE_ADDR", "")
+        if address in self._proxies:
+            forwarded = _listed(environ.get("HTTP_X_FORWARDED_FOR", ""))
+            for hop in reversed(forwarded):
+                if hop not in self._proxies:
+                    return hop
+        return address
+
+
+def _require_subprotocol(protocol: ServerProtocol, offered: list[str]) -> str:
+    if SUBPROTOCOL not in offered:
+        raise NegotiationError(f"this server speaks the subprotocol {SUBPROTOCOL}")
+    return SUBPROTOCOL
+
+
+def _request(environ: dict) -> Request:
+    """The request as the codec wants to check it."""
+    headers = Headers()
+    for key, value in environ.items():
+        if key.startswith("HTTP_"):
+            headers[key[5:].replace("_", "-").title()] = value
+    path = environ.get("PATH_INFO", "/")
+    return Request(
+        path, headers, method=environ["REQUEST_METHOD"], protocol=environ["SERVER_PROTOCOL"]
+    )
+
+
+def _files(root: Path) -> dict[str, Path]:
+    """What is served, by the path it is asked for."""
+    files = (p for p in root.rglob("*") if p.is_file() and not p.name.startswith("."))
+    return {"/" + p.relative_to(root).as_posix(): p for p in files}
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _answer(
+    start_response: StartResponse,
+    status: str,
+    body: bytes,
+    kind: str = "text/plain; charset=utf-8",
+    headers: Iterable[tuple[str, str]] = (),
+) -> list[bytes]:
+    start_response(
+        status,
+        [
+            ("Content-Type", kind),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-cache"),
+            *SECURITY_HEADERS,
+            *headers,
+        ],
+    )
+    return [body]
