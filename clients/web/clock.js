@@ -67,8 +67,7 @@ export class PlaybackClock {
       const elapsed = Math.max(0, now - this.#now) / this.tickMs;
       const error = wanted - (this.#tick + elapsed);
       if (error * this.tickMs > PlaybackClock.SNAP_MS) this.#tick = wanted;
-      else if (error * this.tickMs < -PlaybackClock.SNAP_MS) this.#tick += 0;
-      else {
+      else if (error * this.tickMs > -PlaybackClock.SNAP_MS) {
         const slew = clamp(error * 0.2, -PlaybackClock.SLEW, PlaybackClock.SLEW);
         this.#tick += elapsed * (1 + slew);
       }
@@ -80,13 +79,13 @@ export class PlaybackClock {
 
 export class InputClock {
   static GOAL = 0; // ticks of slack: there when its tick begins, and not a whole tick earlier
-  static WINDOW_S = 4;
-  static ON_TIME = 0.95;
-  static STEP_LATE = 0.5; // ticks to move when inputs are late,
-  static STEP_EARLY = 0.25; // and when they are early
-  static SLEW = 0.05;
+  static WINDOW_S = 3;
+  static NUDGE = 0.1; // ticks to move ahead after an input that was late once
+  static EARLY_STEP = 0.25; // ticks to fall back when nearly all are early
+  static EARLY_SHARE = 0.9;
+  static SLEW = 0.05; // largest deviation from the real pace
   static SNAP_TICKS = 4;
-  static URGENT = 5; // that many reports in a row, late by their median, call for a change at once
+  static RECENT = 5; // late by the median of so many reports calls for a change at once
 
   #now = NaN;
   #tick = NaN;
@@ -111,7 +110,7 @@ export class InputClock {
     this.#now = now;
     this.#tick = tick + 1.4 + (rttMs / 1000) * this.tickHz;
     this.#owed = 0;
-    this.#listenFrom(this.#tick);
+    this.#listenAfter(0);
   }
 
   /** The tick (with a fraction) for which input is due now. */
@@ -127,38 +126,41 @@ export class InputClock {
   /** The snapshot of `tick` reports by how many ticks the newest input was early. */
   onSlack(tick, slack) {
     if (tick < this.#deafUntil) return;
-    this.#slack[this.#count++ % this.#slack.length] = slack;
-    const { GOAL, URGENT, SNAP_TICKS } = InputClock;
+    const { GOAL, RECENT, SNAP_TICKS, NUDGE, EARLY_STEP, EARLY_SHARE } = InputClock;
+    const size = this.#slack.length;
+    const previous = this.#count ? this.#slack[(this.#count - 1) % size] : GOAL;
+    this.#slack[this.#count++ % size] = slack;
+    if (slack < GOAL && previous >= GOAL) this.#owed += NUDGE;
 
-    if (this.#count >= URGENT) {
-      for (let i = 0; i < URGENT; i++) {
-        this.#scratch[i] = this.#slack[(this.#count - 1 - i) % this.#slack.length];
+    if (this.#count >= RECENT) {
+      for (let i = 0; i < RECENT; i++) {
+        this.#scratch[i] = this.#slack[(this.#count - 1 - i) % size];
       }
-      const error = GOAL - quantile(this.#scratch, URGENT, 0.5);
-      if (Math.abs(error) >= SNAP_TICKS) return this.#snap(error);
-      if (error > 0) return this.#shift(error - 1 + InputClock.STEP_LATE);
+      const error = GOAL - quantile(this.#scratch, RECENT, 0.5);
+      if (Math.abs(error) >= SNAP_TICKS) this.#snap(error);
+      else if (error > 0) this.#shift(error - 0.5);
     }
-    if (this.#count >= this.#slack.length) {
+    if (this.#count >= size) {
       this.#scratch.set(this.#slack);
-      const worst = quantile(this.#scratch, this.#scratch.length, 1 - InputClock.ON_TIME);
-      if (worst < GOAL) this.#shift(InputClock.STEP_LATE);
-      else if (this.#scratch[0] > GOAL) this.#shift(-InputClock.STEP_EARLY);
+      const early = quantile(this.#scratch, size, 1 - EARLY_SHARE) - GOAL;
+      if (early >= 1) this.#shift(-(early - 1) - EARLY_STEP);
     }
   }
 
   #shift(ticks) {
     this.#owed = ticks;
-    this.#listenFrom(this.#tick + Math.abs(ticks) / InputClock.SLEW);
+    this.#listenAfter(Math.abs(ticks) / InputClock.SLEW);
   }
 
   #snap(ticks) {
     this.#tick += ticks;
     this.#owed = 0;
-    this.#listenFrom(this.#tick);
+    this.#listenAfter(0);
   }
 
-  #listenFrom(tick) {
+  /** Forget the reports so far, and those about inputs sent in the next `ticks`. */
+  #listenAfter(ticks) {
     this.#count = 0;
-    this.#deafUntil = tick;
+    this.#deafUntil = this.#tick + ticks;
   }
 }

@@ -16,7 +16,8 @@ const BACKOFF_MS = [1000, 8000]; // so at least 0.5 s
 const RESTART_MS = [200, 1000];
 const BUSY_MS = [4000, 8000];
 const OPENING_MS = 8000; // from connect to WELCOME
-const PING_EVERY_MS = 500;
+const BEAT_MS = 50;
+const PING_MS = [400, 650]; // irregular, so that pings fall into every part of a server tick
 const QUIET_MS = 1500; // a server that plays sends something every few ticks
 const DEAD_MS = 6000;
 const PROBE_MS = 2000; // for an answer after the tab was shown or the network returned
@@ -60,9 +61,10 @@ export class Connection {
   #openedAt = 0;
   #heardAt = 0;
   #probedAt = Infinity;
-  #pingedAt = 0;
+  #pingAt = 0;
   #bad = 0;
   #welcomed = false;
+  #listening = null; // to the page, while a connection is wanted
 
   /**
    * `onMessage(message, bytes, nowMs)`: every decoded message of the server;
@@ -76,15 +78,7 @@ export class Connection {
     this.onMessage = onMessage;
     this.onStatus = onStatus;
     this.status = { state: "closed", text: "" };
-    document.addEventListener("visibilitychange", () => {
-      if (document.visibilityState === "visible") this.#check();
-    });
-    addEventListener("pageshow", () => this.#check());
-    addEventListener("online", () => this.#check());
-  }
-
-  get open() {
-    return this.#welcomed;
+    this.helloAt = 0; // when HELLO was sent on the present socket
   }
 
   /** Does this tab hold a token with which it may come back as the same ship? */
@@ -95,17 +89,34 @@ export class Connection {
   connect(name, options = {}) {
     this.#hello = { name, options };
     this.#attempts = 0;
+    this.#listen();
     this.#connect();
+  }
+
+  #listen() {
+    this.#listening?.abort();
+    this.#listening = new AbortController();
+    const { signal } = this.#listening;
+    const check = () => document.visibilityState === "visible" && this.#check();
+    document.addEventListener("visibilitychange", check, { signal });
+    addEventListener("pageshow", check, { signal });
+    addEventListener("online", check, { signal });
+  }
+
+  /** No connection is wanted any more. */
+  #stop(text) {
+    this.#hello = null;
+    this.#listening?.abort();
+    clearTimeout(this.#retryTimer);
+    this.#say("closed", text);
   }
 
   /** Give up the ship and stay away. */
   leave() {
     if (this.#welcomed) this.send(encodeLeave());
     this.#forgetToken();
-    this.#hello = null;
-    clearTimeout(this.#retryTimer);
-    this.#drop(1000);
-    this.#say("closed", "");
+    this.#drop();
+    this.#stop("");
   }
 
   send(bytes) {
@@ -120,8 +131,7 @@ export class Connection {
     try {
       socket = new WebSocket(this.#url, SUBPROTOCOL);
     } catch (error) {
-      this.#hello = null;
-      this.#say("closed", `This address does not work: ${error.message}`);
+      this.#stop(`This address does not work: ${error.message}`);
       return;
     }
     if (this.#net) socket = new ConditionedSocket(socket, this.#net);
@@ -131,11 +141,12 @@ export class Connection {
     socket.onclose = (event) => this.#closed(event.code, event.reason);
     this.#socket = socket;
     this.#openedAt = performance.now();
-    this.#beatTimer = setInterval(() => this.#beat(), PING_EVERY_MS);
+    this.#pingAt = 0;
+    this.#beatTimer = setInterval(() => this.#beat(), BEAT_MS);
   }
 
   /** Part with the socket now, whatever it still says. */
-  #drop(code = 1000) {
+  #drop() {
     clearInterval(this.#beatTimer);
     this.#welcomed = false;
     this.#probedAt = Infinity;
@@ -143,11 +154,11 @@ export class Connection {
     if (!socket) return;
     this.#socket = null;
     socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.close(code);
+    socket.close(1000);
   }
 
   #opened() {
-    this.#heardAt = performance.now();
+    this.#heardAt = this.helloAt = performance.now();
     this.#bad = 0;
     this.#say("joining", "Joining …");
     this.send(encodeHello({ ...this.#hello, token: this.#token }));
@@ -189,13 +200,11 @@ export class Connection {
     this.#drop();
     if (forget) this.#forgetToken();
     if (then === STOP || !this.#hello) {
-      this.#hello = null;
-      this.#say("closed", text);
+      this.#stop(text);
       return;
     }
-    const [from, to] = wait ?? backoff(this.#attempts);
+    const delay = between(wait ?? backoff(this.#attempts));
     this.#attempts++;
-    const delay = from + Math.random() * (to - from);
     this.#say("reconnecting", `${text} Reconnecting …`);
     this.#retryTimer = setTimeout(() => this.#connect(), delay);
   }
@@ -206,14 +215,14 @@ export class Connection {
       if (now - this.#openedAt > OPENING_MS) this.#lost(DROPPED);
       return;
     }
-    if (now - this.#pingedAt >= PING_EVERY_MS * 0.9) this.#ping(now);
+    if (now >= this.#pingAt) this.#ping(now);
     const silence = now - this.#heardAt;
     if (silence > DEAD_MS || now - this.#probedAt > PROBE_MS) this.#lost(DROPPED);
     else if (silence > QUIET_MS) this.#say("reconnecting", "Waiting for the server …");
   }
 
   #ping(now) {
-    this.#pingedAt = now;
+    this.#pingAt = now + between(PING_MS);
     this.send(encodePing(now));
   }
 
@@ -248,6 +257,10 @@ export class Connection {
   #forgetToken() {
     this.#storage.removeItem(this.#tokenKey);
   }
+}
+
+function between([low, high]) {
+  return low + Math.random() * (high - low);
 }
 
 /** Range of the delay before attempt `n`, ms: doubling, the upper half of it random. */

@@ -1,0 +1,580 @@
+/**
+ * The game as the page sees it: one `Client` ties connection, clocks, prediction, interpolation
+ * and shots together and fills `client.scene` once per frame.
+ *
+ * ```
+ * const client = new Client({url, name, onStatus, storage, net});  // net: conditioner preset or null
+ * client.join(name); client.leave(); client.chat(text);
+ * client.setInput({move, thrust, boost, fire, aim});  // move, aim: radians; sampled once per tick
+ * client.sample(nowMs);                               // once per frame; allocates nothing per entity
+ * client.scene = {
+ *   time, tickHz, size, cell,     // time: seconds, of the others as they are drawn
+ *   view: {x, y},                 // camera centre: the own ship, or where it died
+ *   ships: {count, id, x, y, heading, vx, vy, hp, flags, power, hue, name, ownIndex},
+ *                                 // the living; ownIndex is -1 while the own ship is not
+ *   shots: {count, id, x, y, aim, own},   // id 65535: predicted, not confirmed yet
+ *   orbs: {count, id, x, y, value},
+ *   self: {alive, protected, hp, energy, score, rank, power, streak, respawnS, cooldownS, slot, name},
+ *   board: {rows: [[name, score], …], players},
+ *   heat: {width, cells},         // cells: Uint8Array or null
+ *   fx: [{type, x, y, hue, own, value}, …],   // drained by the renderer: explosion, spawn, hit,
+ *                                 // fire, pickup, kill (value: score gained)
+ *   feed: [{killer, victim}, …], chat: [{name, text}, …], notices: [text, …],  // drained by the HUD
+ * }
+ * client.stats    // stats.js
+ * client.status   // {state: 'connecting' | 'joining' | 'playing' | 'reconnecting' | 'closed', text}
+ * ```
+ *
+ * Two times meet in a scene: the own ship and its shots are drawn at the tick for which input is
+ * being sampled (ahead of the server), everything else some ticks back, between two snapshots.
+ * Each input tells the server how far apart the two were (`view_delay`).
+ */
+
+import { InputClock, PlaybackClock } from "./clock.js";
+import { Connection } from "./connection.js";
+import { Interpolation } from "./interpolation.js";
+import { BOOST, FIRE, THRUST } from "./movement.js";
+import { Prediction } from "./prediction.js";
+import { Shots } from "./shots.js";
+import { Stats } from "./stats.js";
+import {
+  BOARD, CHATTED, FEED, HEAT, NOTICE, NO_SLACK, NO_SLOT, PONG, SNAPSHOT, SPECTATOR, WELCOME,
+  InputEncoder, compile, encodeChat, readHead,
+} from "./wire.js";
+import { World } from "./world.js";
+
+const TURN = 2 * Math.PI;
+const FLAG = { ALIVE: 1, THRUST: 2, BOOST: 4, PROTECTED: 8 };
+const MOST_EVENTS = 256; // kept for a page that does not draw
+const CATCH_UP_TICKS = 3; // inputs to send at once after a hiccup; what is older is too late anyway
+const RTT_SAMPLES = 10;
+const CORRECTION_UNITS = 1e-3; // below that, rounding
+
+/** What `#enter` needs of a declaration to play: another game is received, but not drawn. */
+const ARENA = {
+  ship: ["x", "y", "heading", "hp", "flags", "power", "hue", "name"],
+  shot: ["x", "y", "aim", "born", "owner", "seq"],
+  orb: ["x", "y", "value"],
+};
+
+export class Client {
+  #connection;
+  #session = null;
+  #input = { move: 0, aim: 0, buttons: 0 };
+  #lastFrame = NaN;
+
+  constructor({ url, name = "", onStatus = () => {}, storage, net = null }) {
+    this.name = name;
+    this.status = { state: "closed", text: "" };
+    this.stats = new Stats();
+    this.scene = emptyScene();
+    this.#connection = new Connection({
+      url,
+      net,
+      storage,
+      onMessage: (message, bytes, now) => this.#receive(message, bytes, now),
+      onStatus: (status) => {
+        this.status = status;
+        if (status.state !== "playing") this.#session?.pause();
+        onStatus(status);
+      },
+    });
+  }
+
+  join(name = this.name) {
+    this.name = name;
+    this.#connection.connect(name);
+  }
+
+  leave() {
+    this.#session?.pause();
+    this.#session = null;
+    this.#connection.leave();
+  }
+
+  chat(text) {
+    this.#connection.send(encodeChat(text));
+  }
+
+  setInput({ move, thrust, boost, fire, aim }) {
+    this.#input.move = Math.round((move / TURN) * 256) & 255;
+    this.#input.aim = Math.round((aim / TURN) * 1024) & 1023;
+    this.#input.buttons = (thrust && THRUST) | (boost && BOOST) | (fire && FIRE);
+  }
+
+  sample(now) {
+    if (!Number.isNaN(this.#lastFrame)) this.stats.frame.push(now, now - this.#lastFrame);
+    this.#lastFrame = now;
+    this.#session?.sample(now);
+  }
+
+  /** The present stay in a room, for tests and tools; null before WELCOME. */
+  get session() {
+    return this.#session;
+  }
+
+  #receive(message, bytes, now) {
+    const { scene, stats } = this;
+    stats.bytes.push(now, bytes);
+    switch (message[0]) {
+      case WELCOME:
+        this.#session?.pause();
+        this.#session = this.#enter(message[1], now);
+        break;
+      case SNAPSHOT: this.#session?.snapshot(message[1], message[2], now); break;
+      case PONG: this.#session?.pong(message[1], now); break;
+      case FEED:
+        for (const [type, killer, victim] of message[1]) {
+          if (type === "kill") keep(scene.feed, { killer, victim });
+        }
+        break;
+      case BOARD:
+        scene.board.rows = message[1];
+        scene.board.players = message[2];
+        break;
+      case CHATTED: keep(scene.chat, { name: message[1], text: message[2] }); break;
+      case NOTICE: keep(scene.notices, message[2]); break;
+      case HEAT:
+        scene.heat.width = message[1];
+        scene.heat.cells = message[2].slice();
+        break;
+    }
+  }
+
+  #enter(welcome, now) {
+    const { scene } = this;
+    scene.tickHz = welcome.tick_hz;
+    scene.size = welcome.size;
+    scene.cell = welcome.cell;
+    scene.self.slot = welcome.slot;
+    scene.self.name = welcome.name;
+    scene.view.x = scene.view.y = welcome.size / 2;
+    const schema = compile(welcome.declaration);
+    const playable = Object.entries(ARENA).every(([name, columns]) => {
+      const kind = schema.kinds.find((k) => k.name === name);
+      return kind && columns.every((column) => kind.row.fields.some((f) => f.name === column));
+    });
+    if (!playable) return new Onlooker(schema);
+    return new Session({
+      welcome,
+      schema,
+      scene,
+      stats: this.stats,
+      input: this.#input,
+      send: (bytes) => this.#connection.send(bytes),
+      rttMs: now - this.#connection.helloAt,
+    });
+  }
+}
+
+/** A stay in a game that this page does not know: received and kept, neither drawn nor played. */
+class Onlooker {
+  constructor(schema) {
+    this.schema = schema;
+    this.world = new World(schema);
+  }
+
+  snapshot(head, body) {
+    this.world.apply(readHead(this.schema, head), body);
+  }
+
+  pong() {}
+  sample() {}
+  pause() {}
+}
+
+/** A stay in the arena, from one WELCOME to the next. */
+class Session {
+  #schema;
+  #scene;
+  #stats;
+  #input;
+  #send;
+  #encoder;
+  #ships;
+  #orbs;
+  #rules;
+  #head = { self: {} };
+  #before = null; // own state of the snapshot before
+  #snapshotAt = NaN;
+  #lastTarget = 0;
+  #timer = 0;
+  #rttMs;
+  #rtts = [];
+  #struckShown; // by slot: until when hits are shown already, ms
+  #command = { aim: 0, move: 0, buttons: 0, view_delay: 0 };
+  #header = { target: 0, ack: 0, seq: 0 };
+
+  constructor({ welcome, schema, scene, stats, input, send, rttMs }) {
+    this.#schema = schema;
+    this.#scene = scene;
+    this.#stats = stats;
+    this.#input = input;
+    this.#send = send;
+    this.#rttMs = rttMs;
+    this.#rules = welcome.rules;
+    this.#encoder = new InputEncoder(schema.command);
+    this.slot = welcome.slot;
+    this.tickHz = welcome.tick_hz;
+    this.world = new World(schema);
+    this.#ships = this.world.byName.ship;
+    this.#orbs = this.world.byName.orb;
+    this.inputClock = new InputClock(welcome.tick_hz);
+    this.playback = new PlaybackClock(welcome.tick_hz);
+    this.interpolation = new Interpolation(this.#ships.kind, welcome.tick_hz);
+    this.shots = new Shots(this.world.byName.shot.kind, welcome.rules, welcome.slot);
+    this.prediction = new Prediction(welcome.rules, (...shot) => this.shots.fired(...shot));
+    this.#struckShown = new Float64Array(65536);
+  }
+
+  get spectator() {
+    return this.slot === NO_SLOT;
+  }
+
+  /** No more input until the next snapshot. */
+  pause() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+  }
+
+  // -------------------------------------------------------------- what comes in
+
+  snapshot(headBytes, body, now) {
+    const head = readHead(this.#schema, headBytes, this.#head);
+    this.world.apply(head, body);
+    const { tick, slack } = head;
+
+    this.playback.onSnapshot(now, tick, head.snapshot_ticks);
+    this.interpolation.push(tick, this.#ships);
+    this.shots.apply(tick, this.world.byName.shot);
+    if (!(head.flags & SPECTATOR)) {
+      if (!this.inputClock.running || this.inputClock.tickAt(now) < tick) {
+        this.inputClock.start(now, tick, this.#rttMs);
+      } else if (slack !== NO_SLACK) {
+        this.inputClock.onSlack(tick, slack);
+        this.#stats.slack.push(now, slack);
+      }
+      this.#reconcile(now, head);
+      this.#ownEvents(head);
+    }
+    this.#layOrbs();
+    this.#measure(now, head);
+    this.#arm();
+  }
+
+  pong(sentAt, now) {
+    this.#rtts.push(now - sentAt);
+    if (this.#rtts.length > RTT_SAMPLES) this.#rtts.shift();
+    // The server reads at its ticks: only the luckiest of some pings shows the network alone.
+    this.#rttMs = Math.min(...this.#rtts);
+    this.#stats.rtt.push(now, this.#rttMs);
+  }
+
+  #reconcile(now, { tick, ack_seq, self }) {
+    this.shots.beginReplay();
+    const moved = this.prediction.reconcile(tick, ack_seq, self);
+    this.shots.endReplay();
+    if (moved > CORRECTION_UNITS) {
+      this.#stats.corrections++;
+      this.#stats.correction.push(now, moved);
+    }
+  }
+
+  #measure(now, head) {
+    const stats = this.#stats;
+    stats.snapshots++;
+    if (!Number.isNaN(this.#snapshotAt)) stats.gap.push(now, now - this.#snapshotAt);
+    this.#snapshotAt = now;
+    stats.jitter.push(now, this.playback.jitterMs);
+    stats.delay.push(now, this.playback.delayMs);
+    this.snapshotTicks = head.snapshot_ticks;
+  }
+
+  /** What happened to the own ship between two snapshots. */
+  #ownEvents({ tick, self }) {
+    const before = this.#before;
+    const hue = this.#ships.columns.hue[this.slot];
+    if (before) {
+      const gained = self.score - before.score;
+      const killed = self.streak > before.streak;
+      if (self.flags & ~before.flags & FLAG.ALIVE) this.#effect("spawn", self.x, self.y, hue, true);
+      if (before.flags & ~self.flags & FLAG.ALIVE) {
+        this.#effect("explosion", before.x, before.y, hue, true);
+      } else if (self.hp < before.hp) {
+        this.#effect("hit", self.x, self.y, hue, true, before.hp - self.hp);
+      }
+      if (killed) this.#effect("kill", self.x, self.y, hue, true, Math.max(0, gained));
+      this.#pickups(tick, self, killed ? 0 : gained);
+    }
+    this.#before = { ...self };
+  }
+
+  /** Orbs that vanished within reach of a ship. `gained`: own score, shown with the first. */
+  #pickups(tick, self, gained) {
+    const { columns, kind, left, leftCount } = this.#orbs;
+    const ships = this.#ships;
+    const reach = this.#rules.orb_reach + (this.snapshotTicks ?? 1) * this.#rules.max_speed / this.tickHz;
+    for (let i = 0; i < leftCount; i++) {
+      const orb = left[i];
+      if (this.#orbs.has(orb)) continue; // another one in its place already
+      const x = columns.x[orb] * kind.scale.x;
+      const y = columns.y[orb] * kind.scale.y;
+      let best = -1;
+      let nearest = reach * reach;
+      for (let j = 0; j < ships.count; j++) {
+        const id = ships.ids[j];
+        if (!(ships.columns.flags[id] & FLAG.ALIVE)) continue;
+        const dx = ships.columns.x[id] * ships.kind.scale.x - x;
+        const dy = ships.columns.y[id] * ships.kind.scale.y - y;
+        if (dx * dx + dy * dy < nearest) [best, nearest] = [id, dx * dx + dy * dy];
+      }
+      if (best < 0) continue;
+      const own = best === this.slot;
+      this.#effect("pickup", x, y, ships.columns.hue[best], own, own ? gained : columns.value[orb]);
+      if (own) gained = 0;
+    }
+  }
+
+  /** Orbs lie still: the scene's change with a snapshot only. */
+  #layOrbs() {
+    const { columns, count, ids, kind, enteredCount, leftCount } = this.#orbs;
+    if (enteredCount + leftCount === 0) return;
+    const orbs = this.#scene.orbs;
+    ensure(orbs, count);
+    orbs.count = count;
+    for (let i = 0; i < count; i++) {
+      const id = ids[i];
+      orbs.id[i] = id;
+      orbs.x[i] = columns.x[id] * kind.scale.x;
+      orbs.y[i] = columns.y[id] * kind.scale.y;
+      orbs.value[i] = columns.value[id];
+    }
+  }
+
+  // -------------------------------------------------------------- what goes out
+
+  /** Wake up at the beginning of the next tick, in case no frame is drawn by then. */
+  #arm() {
+    if (this.spectator || this.#timer) return;
+    const wait = ((this.#lastTarget + 1 - this.inputClock.tickAt(performance.now())) * 1000) / this.tickHz;
+    this.#timer = setTimeout(() => {
+      this.#timer = 0;
+      this.#pump(performance.now());
+      this.#arm();
+    }, Math.min(1000, Math.max(1, wait)));
+  }
+
+  /** Send one input for each tick that has begun since the last one. */
+  #pump(now) {
+    const due = Math.floor(this.inputClock.tickAt(now));
+    this.#lastTarget = Math.max(this.#lastTarget, due - CATCH_UP_TICKS, this.prediction.tick);
+    while (this.#lastTarget < due) this.#act(now, ++this.#lastTarget);
+  }
+
+  #act(now, target) {
+    const command = this.#command;
+    const header = this.#header;
+    command.aim = this.#input.aim;
+    command.move = this.#input.move;
+    command.buttons = this.#buttons;
+    const delay = Math.round((target - this.playback.tickAt(now)) * 16);
+    command.view_delay = Math.min(255, Math.max(0, delay));
+    header.target = target;
+    header.ack = this.world.tick;
+    header.seq = this.prediction.command(target, command.aim, command.move, command.buttons);
+    this.#send(this.#encoder.encode(header, command));
+  }
+
+  /** Nobody steers a ship in a hidden tab. */
+  get #buttons() {
+    return document.visibilityState === "hidden" ? 0 : this.#input.buttons;
+  }
+
+  // -------------------------------------------------------------- what is drawn
+
+  sample(now) {
+    if (this.world.tick < 0) return;
+    if (this.#timer) this.#pump(now);
+    const time = this.playback.tickAt(now);
+    this.#scene.time = time / this.tickHz;
+    this.interpolation.seek(now, time, this.#onFrame);
+    const ownTime = this.spectator ? time : this.inputClock.tickAt(now);
+    this.#drawShips(now, ownTime);
+    this.#drawShots(now, ownTime, time);
+  }
+
+  #drawShips(now, ownTime) {
+    const { ships } = this.#scene;
+    const { interpolation, slot } = this;
+    const frame = interpolation.frame;
+    const { flags, hp, power } = frame.columns;
+    const statics = this.#ships.columns;
+    ensure(ships, frame.count + 1);
+    let n = 0;
+    for (let i = 0; i < frame.count; i++) {
+      const id = frame.ids[i];
+      if (id === slot || !(flags[id] & FLAG.ALIVE)) continue;
+      interpolation.place(id);
+      ships.id[n] = id;
+      ships.x[n] = interpolation.x;
+      ships.y[n] = interpolation.y;
+      ships.vx[n] = interpolation.vx;
+      ships.vy[n] = interpolation.vy;
+      ships.heading[n] = interpolation.angle(id, "heading");
+      ships.hp[n] = hp[id];
+      ships.flags[n] = flags[id];
+      ships.power[n] = power[id];
+      ships.hue[n] = statics.hue[id];
+      ships.name[n] = statics.name[id];
+      n++;
+    }
+    ships.ownIndex = -1;
+    ships.count = n;
+    if (this.#before) this.#drawOwn(now, ownTime);
+  }
+
+  #drawOwn(now, ownTime) {
+    const { ships, self, view } = this.#scene;
+    const { prediction, slot } = this;
+    const told = this.#before;
+    const fraction = ownTime - prediction.tick;
+    const drawn = prediction.draw(now, fraction, this.#input.move, this.#buttons);
+    view.x = drawn.x;
+    view.y = drawn.y;
+
+    self.alive = (told.flags & FLAG.ALIVE) !== 0;
+    self.protected = (told.flags & FLAG.PROTECTED) !== 0;
+    self.hp = told.hp;
+    self.energy = drawn.energy;
+    self.score = told.score;
+    self.rank = told.rank;
+    self.power = told.power;
+    self.streak = told.streak;
+    self.respawnS = Math.max(0, told.respawn / this.tickHz - (now - this.#snapshotAt) / 1000);
+    self.cooldownS = Math.max(0, prediction.ship.cooldown - Math.max(0, fraction)) / this.tickHz;
+    if (!self.alive) return;
+
+    const n = ships.count++;
+    ships.ownIndex = n;
+    ships.id[n] = slot;
+    ships.x[n] = drawn.x;
+    ships.y[n] = drawn.y;
+    ships.vx[n] = drawn.vx;
+    ships.vy[n] = drawn.vy;
+    ships.heading[n] = (this.#input.aim * TURN) / 1024;
+    ships.hp[n] = told.hp;
+    const thrust = this.#buttons & THRUST ? FLAG.THRUST : 0;
+    const boost = drawn.boosting ? FLAG.BOOST : 0;
+    ships.flags[n] = (told.flags & ~(FLAG.THRUST | FLAG.BOOST)) | thrust | boost;
+    ships.power[n] = told.power;
+    ships.hue[n] = this.#ships.columns.hue[slot];
+    ships.name[n] = self.name;
+  }
+
+  #drawShots(now, ownTime, time) {
+    ensure(this.#scene.shots, this.shots.list.length);
+    this.#now = now;
+    this.shots.sample(now, ownTime, time, this.#scene.shots, this.#struck, this.#onFire);
+  }
+
+  #now = 0;
+
+  /** Does an own shot at (x, y) hit a ship as it is drawn? */
+  #struck = (shot, x, y) => {
+    const { ships } = this.#scene;
+    const reach = this.#rules.ship_radius + this.#rules.shot_radius;
+    for (let i = 0; i < ships.count; i++) {
+      if (i === ships.ownIndex || ships.flags[i] & FLAG.PROTECTED) continue;
+      const dx = ships.x[i] - x;
+      const dy = ships.y[i] - y;
+      if (dx * dx + dy * dy > reach * reach) continue;
+      this.#effect("hit", x, y, ships.hue[i], false);
+      // The server's word comes a round trip later, and shows in the others' time.
+      this.#struckShown[ships.id[i]] = this.#now + this.#rttMs + 3 * this.playback.delayMs;
+      return true;
+    }
+    return false;
+  };
+
+  #onFire = (shot) => {
+    const own = shot.own;
+    this.#effect("fire", shot.x, shot.y, this.#ships.columns.hue[shot.owner] ?? 0, own);
+  };
+
+  /** Playback has reached a snapshot: what happened to the others since the one before. */
+  #onFrame = (before, frame) => {
+    const { hue } = this.#ships.columns;
+    const { scale } = this.#ships.kind;
+    const { x, y, hp, flags } = frame.columns;
+    const now = performance.now();
+    for (let i = 0; i < frame.count; i++) {
+      const id = frame.ids[i];
+      if (id === this.slot) continue;
+      const place = [x[id] * scale.x, y[id] * scale.y, hue[id], false];
+      if (before.of(id) !== frame.generation[id]) {
+        if (flags[id] & FLAG.PROTECTED) this.#effect("spawn", ...place);
+        continue;
+      }
+      const lost = before.columns.hp[id] - hp[id];
+      if (before.columns.flags[id] & ~flags[id] & FLAG.ALIVE) this.#effect("explosion", ...place);
+      else if (lost > 0 && now > this.#struckShown[id]) this.#effect("hit", ...place, lost);
+    }
+  };
+
+  #effect(type, x, y, hue, own, value = 0) {
+    keep(this.#scene.fx, { type, x, y, hue, own, value });
+  }
+}
+
+/** Append to a list that somebody drains, unless nobody does. */
+function keep(list, item) {
+  if (list.length < MOST_EVENTS) list.push(item);
+}
+
+// ---------------------------------------------------------------- the scene
+
+const SHIPS = {
+  id: Uint16Array, x: Float32Array, y: Float32Array, heading: Float32Array, vx: Float32Array,
+  vy: Float32Array, hp: Uint8Array, flags: Uint8Array, power: Uint8Array, hue: Uint8Array,
+};
+const SHOTS = {
+  id: Uint16Array, x: Float32Array, y: Float32Array, aim: Float32Array, own: Uint8Array,
+};
+const ORBS = { id: Uint16Array, x: Float32Array, y: Float32Array, value: Uint8Array };
+
+function table(columns, extra = {}) {
+  return { count: 0, ...Object.fromEntries(
+    Object.entries(columns).map(([name, Column]) => [name, new Column(256)]),
+  ), ...extra };
+}
+
+/** Room for `count` rows in a table of the scene; what was in it is lost when it has to grow. */
+function ensure(rows, count) {
+  if (count <= rows.id.length) return;
+  for (const [name, column] of Object.entries(rows)) {
+    if (ArrayBuffer.isView(column)) rows[name] = new column.constructor(2 * count);
+  }
+}
+
+function emptyScene() {
+  return {
+    time: 0,
+    tickHz: 20,
+    size: 0,
+    cell: 0,
+    view: { x: 0, y: 0 },
+    ships: table(SHIPS, { name: [], ownIndex: -1 }),
+    shots: table(SHOTS),
+    orbs: table(ORBS),
+    self: {
+      alive: false, protected: false, hp: 0, energy: 0, score: 0, rank: 0, power: 0, streak: 0,
+      respawnS: 0, cooldownS: 0, slot: NO_SLOT, name: "",
+    },
+    board: { rows: [], players: 0 },
+    heat: { width: 0, cells: null },
+    fx: [],
+    feed: [],
+    chat: [],
+    notices: [],
+  };
+}
