@@ -84,7 +84,8 @@ class History:
         offset = (row * capacity)[query]
         slot = self._order.take(offset + position)
         place = offset + slot
-        keep = np.abs(self.x.take(place) - x[query]) <= reach
+        keep = slot < used  # a row may have been sorted when there were more
+        keep &= np.abs(self.x.take(place) - x[query]) <= reach
         keep &= np.abs(self.y.take(place) - y[query]) <= reach
         return query[keep], slot[keep]
 
