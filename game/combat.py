@@ -55,9 +55,13 @@ class History:
         # little more against rounding.
         self.reach = float(rules.shot_step) / 2 + HIT_RADIUS + MAX_SPEED / rules.tick_hz + 2
         self.grid = Grid(rules.size, self.reach)
+        # The same by cell, for the ticks that were asked for. `_start` counts through the
+        # rows of the other three as if they were one array.
         self._order = np.zeros((self.depth, capacity), np.int64)
+        self._sorted_x = np.zeros((self.depth, capacity), F)
+        self._sorted_y = np.zeros((self.depth, capacity), F)
         self._start = np.zeros((self.depth, self.grid.cells + 1), np.int64)
-        self._sorted = np.full(self.depth, -1, np.int64)  # tick for which a row was sorted
+        self._sorted_tick = np.full(self.depth, -1, np.int64)
 
     def record(self, tick: int, x: np.ndarray, y: np.ndarray) -> None:
         """Keep the positions (float32[n]) of a tick, over those of `depth` ticks ago."""
@@ -74,29 +78,27 @@ class History:
         `self.reach`; `used`: slots 0..used-1 are considered.
         Returns: ``(query, slot)``, int64[k] each: all within `reach` along both axes.
         """
-        row = tick % self.depth
-        self._sort_rows(tick, used)
+        self._sort(tick, used)
+        row = (tick % self.depth)[:, None]
         first, last = self.grid.runs(x, y)
-        begin = self._start[row[:, None], first]
-        end = self._start[row[:, None], last]
-        query, position = pairs(begin, end)
-        capacity = self.x.shape[1]
-        offset = (row * capacity)[query]
-        slot = self._order.take(offset + position)
-        place = offset + slot
-        keep = slot < used  # a row may have been sorted when there were more
-        keep &= np.abs(self.x.take(place) - x[query]) <= reach
-        keep &= np.abs(self.y.take(place) - y[query]) <= reach
-        return query[keep], slot[keep]
+        query, position = pairs(self._start[row, first], self._start[row, last])
+        keep = np.abs(self._sorted_x.take(position) - x[query]) <= reach
+        keep &= np.abs(self._sorted_y.take(position) - y[query]) <= reach
+        query, slot = query[keep], self._order.take(position[keep])
+        still = slot < used  # a tick may have been sorted when there were more
+        return query[still], slot[still]
 
-    def _sort_rows(self, ticks: np.ndarray, used: int) -> None:
-        """Sort the rows that are asked for and are not sorted yet: usually one per tick."""
+    def _sort(self, ticks: np.ndarray, used: int) -> None:
+        """Sort by cell the ticks that are asked for and are not sorted yet: usually one."""
         for tick in np.unique(ticks):
             row = tick % self.depth
-            if self._sorted[row] != tick:
-                order, self._start[row] = self.grid.sort(self.x[row, :used], self.y[row, :used])
+            if self._sorted_tick[row] != tick:
+                x, y = self.x[row, :used], self.y[row, :used]
+                order, start = self.grid.sort(x, y)
                 self._order[row, :used] = order
-                self._sorted[row] = tick
+                self._sorted_x[row, :used], self._sorted_y[row, :used] = x[order], y[order]
+                self._start[row] = start + row * self.x.shape[1]
+                self._sorted_tick[row] = tick
 
 
 def fire(ships: Table, shots: Table, rules: Rules, tick: int) -> int:
