@@ -270,3 +270,23 @@ def is_plain_input(data: bytes) -> bool:
     return size % INPUT_FRAME_SIZE == 0 and all(
         data.startswith(INPUT_FRAME_START, at) for at in range(0, size, INPUT_FRAME_SIZE)
     )
+
+
+def split_inputs(data: bytes) -> tuple[bytes, bytes]:
+    """The plain input frames among other small whole messages, and all the rest.
+
+    >>> ping = bytes([0x82, 0x82]) + bytes(6)
+    >>> move = INPUT_FRAME_START + bytes(INPUT_FRAME_SIZE - 2)
+    >>> split_inputs(ping + move + move[:5]) == (move, ping + move[:5])
+    True
+    """
+    inputs, rest, at = [], [], 0
+    while at + 2 <= len(data):
+        # Anything but a whole, short, unfragmented, masked, binary frame ends the search.
+        size = 6 + (data[at + 1] & 0x7F)
+        if data[at] != 0x82 or not 0x80 <= data[at + 1] < 0xFE or at + size > len(data):
+            break
+        frame = data[at : at + size]
+        (inputs if frame.startswith(INPUT_FRAME_START) else rest).append(frame)
+        at += size
+    return b"".join(inputs), b"".join(rest) + data[at:]

@@ -18,7 +18,7 @@ import game
 
 from . import inputs, snapshot, wire
 from .config import Config
-from .connection import READ_SIZE, Connection, is_plain_input
+from .connection import READ_SIZE, Connection, is_plain_input, split_inputs
 from .game_interface import World
 from .history import RING, KindHistory
 from .inputs import InputBuffer
@@ -110,7 +110,8 @@ class Room:
         """Everything that clients have sent: ``(seats: intp[m], rows: INPUT_ROW[m])``.
 
         One sweep over the readable sockets; what isn't plain input goes to the
-        owner greenlet, whose inputs come in through the queue by the next tick.
+        owner greenlet, whose inputs come in through the queue by the next tick. Small
+        messages beside an input, such as a ping, must not make it wait for that.
         """
         queued, self._queue = self._queue, []
         frames: list[bytes] = []
@@ -123,22 +124,26 @@ class Room:
                 continue
             except OSError:
                 data = b""
-            if connection.plain and data and is_plain_input(data):
+            rest = b""
+            if not (connection.plain and data and is_plain_input(data)):
+                self._seats.heard[connection.seat] = tick
+                data, rest = split_inputs(data) if connection.plain else (b"", data)
+                connection.hand_over(rest)
+                if not rest:
+                    self._stop_reading(connection)
+            if data:
                 frames.append(data)
                 if len(data) == INPUT_FRAME_SIZE:
                     sources.append(connection.seat)
                 else:
                     sources.extend(repeat(connection.seat, len(data) // INPUT_FRAME_SIZE))
-            else:
-                self._seats.heard[connection.seat] = tick
-                connection.hand_over(data)
-                if not data:
-                    self._stop_reading(connection)
 
-        rows, valid = wire.unmask_inputs(b"".join(frames))
+        raw = b"".join(frames)
+        rows, valid = wire.unmask_inputs(raw)
         seats = np.array(sources, np.intp)
-        for seat in seats[~valid].tolist():
-            self._connections[seat].close(Close.MALFORMED, "not an INPUT")
+        for i in np.flatnonzero(~valid).tolist():  # another message of the same size
+            frame = raw[i * INPUT_FRAME_SIZE : (i + 1) * INPUT_FRAME_SIZE]
+            self._connections[seats[i]].hand_over(frame)
         seats, rows = seats[valid], rows[valid]
         if queued:
             first = np.array([seat for seat, _ in queued], np.intp)
