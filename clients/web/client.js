@@ -197,6 +197,7 @@ class Session {
   #head = { self: {} };
   #before = null; // own state of the snapshot before
   #snapshotAt = NaN;
+  #firstTarget = Infinity; // of the inputs sent
   #lastTarget = 0;
   #timer = 0;
   #rttMs;
@@ -250,9 +251,11 @@ class Session {
     if (!(head.flags & SPECTATOR)) {
       if (!this.inputClock.running || this.inputClock.tickAt(now) < tick) {
         this.inputClock.start(now, tick, this.#rttMs);
-      } else if (slack !== NO_SLACK) {
-        this.inputClock.onSlack(tick, slack);
-        this.#stats.slack.push(now, slack);
+      } else if (slack !== NO_SLACK || this.#expected(tick)) {
+        // No report, but there was something for this tick: it is still on its way.
+        const early = slack === NO_SLACK ? -1 : slack;
+        this.inputClock.onSlack(tick, early);
+        this.#stats.slack.push(now, early);
       }
       this.#reconcile(now, head);
       this.#ownEvents(head);
@@ -260,6 +263,11 @@ class Session {
     this.#layOrbs();
     this.#measure(now, head);
     this.#arm();
+  }
+
+  /** Was an input sent for this tick? */
+  #expected(tick) {
+    return this.#firstTarget <= tick && tick <= this.#lastTarget;
   }
 
   pong(sentAt, now) {
@@ -379,6 +387,7 @@ class Session {
     command.buttons = this.#buttons;
     const delay = Math.round((target - this.playback.tickAt(now)) * 16);
     command.view_delay = Math.min(255, Math.max(0, delay));
+    this.#firstTarget = Math.min(this.#firstTarget, target);
     header.target = target;
     header.ack = this.world.tick;
     header.seq = this.prediction.command(target, command.aim, command.move, command.buttons);

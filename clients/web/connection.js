@@ -16,8 +16,8 @@ const BACKOFF_MS = [1000, 8000]; // so at least 0.5 s
 const RESTART_MS = [200, 1000];
 const BUSY_MS = [4000, 8000];
 const OPENING_MS = 8000; // from connect to WELCOME
-const BEAT_MS = 50;
-const PING_MS = [400, 650]; // irregular, so that pings fall into every part of a server tick
+const BEAT_MS = 250;
+const PING_MS = [350, 650]; // irregular, so that pings fall into every part of a server tick
 const QUIET_MS = 1500; // a server that plays sends something every few ticks
 const DEAD_MS = 6000;
 const PROBE_MS = 2000; // for an answer after the tab was shown or the network returned
@@ -61,7 +61,7 @@ export class Connection {
   #openedAt = 0;
   #heardAt = 0;
   #probedAt = Infinity;
-  #pingAt = 0;
+  #pingTimer = 0;
   #bad = 0;
   #welcomed = false;
   #listening = null; // to the page, while a connection is wanted
@@ -141,13 +141,13 @@ export class Connection {
     socket.onclose = (event) => this.#closed(event.code, event.reason);
     this.#socket = socket;
     this.#openedAt = performance.now();
-    this.#pingAt = 0;
     this.#beatTimer = setInterval(() => this.#beat(), BEAT_MS);
   }
 
   /** Part with the socket now, whatever it still says. */
   #drop() {
     clearInterval(this.#beatTimer);
+    clearTimeout(this.#pingTimer);
     this.#welcomed = false;
     this.#probedAt = Infinity;
     const socket = this.#socket;
@@ -188,6 +188,7 @@ export class Connection {
   #welcome(welcome) {
     this.#welcomed = true;
     this.#attempts = 0;
+    this.#ping();
     if (welcome.token) this.#storage.setItem(this.#tokenKey, welcome.token);
   }
 
@@ -215,15 +216,15 @@ export class Connection {
       if (now - this.#openedAt > OPENING_MS) this.#lost(DROPPED);
       return;
     }
-    if (now >= this.#pingAt) this.#ping(now);
     const silence = now - this.#heardAt;
     if (silence > DEAD_MS || now - this.#probedAt > PROBE_MS) this.#lost(DROPPED);
     else if (silence > QUIET_MS) this.#say("reconnecting", "Waiting for the server …");
   }
 
-  #ping(now) {
-    this.#pingAt = now + between(PING_MS);
-    this.send(encodePing(now));
+  #ping() {
+    clearTimeout(this.#pingTimer);
+    this.send(encodePing(performance.now()));
+    this.#pingTimer = setTimeout(() => this.#ping(), between(PING_MS));
   }
 
   /** The tab was shown or the network came back: be in play again as soon as can be. */
@@ -235,7 +236,7 @@ export class Connection {
       this.#connect();
     } else if (this.#welcomed && now - this.#heardAt > QUIET_MS) {
       this.#probedAt = now;
-      this.#ping(now);
+      this.#ping();
       this.send(encodeSync());
     }
   }
