@@ -53,22 +53,38 @@ function cloud(size, random) {
   return sum;
 }
 
+/** `field` (size * size, tiling) read at places shifted by two other fields: eddies, not blocks. */
+function stirred(field, size, byX, byY, reach) {
+  const out = new Float32Array(field.length);
+  for (let y = 0; y < size; y++) {
+    for (let x = 0; x < size; x++) {
+      const i = y * size + x;
+      const fromX = wrap(Math.round(x + (byX[i] - 0.5) * reach), size);
+      const fromY = wrap(Math.round(y + (byY[i] - 0.5) * reach), size);
+      out[i] = field[fromY * size + fromX];
+    }
+  }
+  return out;
+}
+
 /** The nebula as a small opaque image that tiles; enlarged when it is baked. */
 function paintNebula(size) {
   const random = seeded(7);
-  const teal = cloud(size, random);
-  const violet = cloud(size, random);
-  const dust = cloud(size, random);
+  const drift = cloud(size, random);
+  const swirl = cloud(size, random);
+  const teal = stirred(cloud(size, random), size, drift, swirl, 190);
+  const violet = stirred(cloud(size, random), size, swirl, drift, 190);
+  const dust = stirred(cloud(size, random), size, drift, violet, 150);
   const image = new ImageData(size, size);
-  const rise = (value, from) => Math.max(0, (value - from) / (1 - from)) ** 1.6;
+  const rise = (value, from) => Math.max(0, (value - from) / (1 - from)) ** 1.5;
   for (let i = 0; i < teal.length; i++) {
-    const shade = 1 - 0.75 * rise(dust[i], 0.42);
-    const a = rise(teal[i], 0.44) * shade;
-    const b = rise(violet[i], 0.4) * shade;
-    const lit = a * b * 5;
-    image.data[4 * i] = 5 + 10 * a + 92 * b + 70 * lit;
-    image.data[4 * i + 1] = 6 + 74 * a + 14 * b + 50 * lit;
-    image.data[4 * i + 2] = 16 + 96 * a + 118 * b + 70 * lit;
+    const shade = 1 - 0.8 * rise(dust[i], 0.42);
+    const a = rise(teal[i], 0.4) * shade;
+    const b = rise(violet[i], 0.38) * shade;
+    const lit = a * b * 6;
+    image.data[4 * i] = 5 + 10 * a + 104 * b + 80 * lit;
+    image.data[4 * i + 1] = 6 + 88 * a + 16 * b + 50 * lit;
+    image.data[4 * i + 2] = 17 + 112 * a + 132 * b + 80 * lit;
     image.data[4 * i + 3] = 255;
   }
   return image;

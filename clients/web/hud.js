@@ -32,15 +32,8 @@ export function grouped(number) {
   return String(Math.trunc(number)).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
-/** Colours of the map's heat, transparent to hot: Uint8ClampedArray[256 * 4]. */
-export function heatColours() {
-  const colours = new Uint8ClampedArray(1024);
-  for (let ships = 1; ships < 256; ships++) {
-    const warm = Math.min(1, Math.log2(1 + ships) / 5);
-    colours.set([70 + 185 * warm, 120 + 40 * warm, 255 - 170 * warm, 50 + 150 * warm], 4 * ships);
-  }
-  return colours;
-}
+/** Colours of the map's cells with 1, 2, 4, 8, 16 and more ships. */
+const HEAT = ["#4a6cd8", "#6f7cf0", "#a678f0", "#e07ac8", "#ff9a6a", "#ffd27a"];
 
 export class Hud {
   constructor() {
@@ -58,8 +51,6 @@ export class Hud {
     this.board = this.boardRows(byId("board-rows"));
     this.map = byId("minimap");
     this.mapCtx = this.map.getContext("2d");
-    this.heat = document.createElement("canvas");
-    this.heatColours = heatColours();
     this.mapDue = this.slowDue = 0;
     this.frames = 0;
     this.framesSince = performance.now();
@@ -255,11 +246,7 @@ export class Hud {
     }
     ctx.stroke();
 
-    if (heat.cells) {
-      this.paintHeat(heat);
-      ctx.imageSmoothingEnabled = true;
-      ctx.drawImage(this.heat, 0, 0, side, side);
-    }
+    if (heat.cells) this.drawHeat(ctx, heat, side / heat.width);
     const dot = Math.max(2, Math.round(side / 70));
     ctx.fillStyle = "#ffb169";
     for (let i = 0; i < ships.count; i++) {
@@ -279,16 +266,16 @@ export class Hud {
     ctx.fill();
   }
 
-  paintHeat({ width, cells }) {
-    if (this.heat.width !== width) {
-      this.heat.width = this.heat.height = width;
-      this.heatCtx = this.heat.getContext("2d");
-      this.heatImage = new ImageData(width, width);
-    }
-    const { data } = this.heatImage;
+  /** A square per cell with ships, the larger and hotter the more there are. */
+  drawHeat(ctx, { width, cells }, pitch) {
     for (let i = 0; i < cells.length; i++) {
-      for (let c = 0; c < 4; c++) data[4 * i + c] = this.heatColours[4 * cells[i] + c];
+      if (cells[i] === 0) continue;
+      const warmth = Math.min(HEAT.length - 1, Math.floor(Math.log2(cells[i])));
+      const half = pitch * (0.2 + 0.06 * warmth);
+      const x = ((i % width) + 0.5) * pitch;
+      const y = (Math.floor(i / width) + 0.5) * pitch;
+      ctx.fillStyle = HEAT[warmth];
+      ctx.fillRect(x - half, y - half, 2 * half, 2 * half);
     }
-    this.heatCtx.putImageData(this.heatImage, 0, 0);
   }
 }

@@ -25,6 +25,7 @@ const dialog = byId("settings");
 const chatForm = byId("chat-form");
 const chatText = byId("chat-text");
 
+const coarse = matchMedia("(pointer: coarse)").matches;
 const automatic = new AutoQuality();
 let client = null;
 let playing = false; // whether the game is on the screen, connected or coming back
@@ -77,7 +78,7 @@ function showPage() {
   if (playing) document.activeElement?.blur();
   else {
     showStatus({ state: "playing", text: "" });
-    byId("name").focus();
+    if (!coarse) byId("name").focus(); // on a phone it would raise the keyboard
   }
 }
 
@@ -208,26 +209,23 @@ function frame(now) {
   const dt = Math.min(0.1, Math.max(0, elapsed / 1000));
   if (settings.get("quality") === "auto" && automatic.frame(elapsed)) fit();
 
+  const arrived = client !== null && client.scene.size > 0; // the first welcome is in
+  input.enabled = arrived && !dialog.open && chatForm.hidden;
   if (client) {
-    input.enabled = !dialog.open && chatForm.hidden;
     client.setInput(input.read(renderer.own.x, renderer.own.y));
     client.sample(now);
-    const { scene } = client;
-    renderer.feel(scene);
+    hud.update(client.scene, client.stats, now);
+  }
+  if (!arrived) attract.step(dt);
+  const scene = arrived ? client.scene : attract.scene;
+  renderer.feel(scene);
+  if (arrived) {
     audio.hear(scene);
     audio.drive(engineWork(scene.ships));
-    scene.fx.length = 0;
-    renderer.draw(scene, dt, now / 1000, scene.board.rows[0]?.[0], true);
-    hud.update(scene, client.stats, now);
-    overlay.draw(client.stats, renderer.parts, now);
-  } else {
-    input.enabled = false;
-    attract.step(dt);
-    renderer.feel(attract.scene);
-    attract.scene.fx.length = 0;
-    renderer.draw(attract.scene, dt, now / 1000, "", false);
-    overlay.draw(null, renderer.parts, now);
   }
+  scene.fx.length = 0;
+  renderer.draw(scene, dt, now / 1000, scene.board.rows[0]?.[0] ?? "", arrived);
+  overlay.draw(client?.stats ?? null, renderer.parts, now);
 }
 
 /** 0 idle, 1 thrust, 2 boost: the own engine. */
@@ -238,8 +236,8 @@ function engineWork({ ownIndex, flags }) {
 
 window.tickstorm = { client, settings, renderer };
 if (query.has("overlay")) overlay.toggle(true);
-if (matchMedia("(pointer: coarse)").matches) document.body.classList.add("uses-touch");
+if (coarse) document.body.classList.add("uses-touch");
 fit();
 if (query.has("autojoin")) join(settings.get("name"));
-else byId("name").select();
+else if (!coarse) byId("name").select();
 requestAnimationFrame(frame);

@@ -1,13 +1,19 @@
-/** How much is drawn: chosen by the player, or by watching how long frames take. */
+/**
+ * How much is drawn: chosen by the player, or by watching how long frames take.
+ *
+ * `pixels`: most that are drawn; `particles`: share of them; `stars`: those in front of the
+ * nebula; `turning`: hulls turn smoothly (a graphics card does it for nothing) instead of in steps.
+ */
 
 export const LEVELS = Object.freeze({
-  low: Object.freeze({ pixels: 0.95e6, particles: 0.4, stars: false }),
-  medium: Object.freeze({ pixels: 2.1e6, particles: 0.75, stars: true }),
-  high: Object.freeze({ pixels: 8.4e6, particles: 1, stars: true }),
+  low: Object.freeze({ pixels: 0.95e6, particles: 0.4, stars: false, turning: false }),
+  medium: Object.freeze({ pixels: 2.1e6, particles: 0.8, stars: true, turning: false }),
+  high: Object.freeze({ pixels: 8.4e6, particles: 1, stars: true, turning: true }),
 });
 const ORDER = Object.keys(LEVELS);
 
 const WINDOW = 90; // frames judged together
+const SLOW_SHARE = { high: 0.12, medium: 0.4 }; // of a window's frames, to go a level down
 const SLOW_MS = 21; // a frame that missed 60 Hz
 const CALM_WINDOWS = 14; // good windows in a row before trying the next level
 
@@ -16,7 +22,7 @@ export function pixelRatio(width, height, devicePixelRatio, pixels) {
   return Math.min(devicePixelRatio, Math.sqrt(pixels / (width * height)));
 }
 
-/** Lowers the level soon when frames are slow, raises it late, and never twice to one that failed. */
+/** Lowers the level soon when frames are slow, raises it late, and never to one that failed. */
 export class AutoQuality {
   constructor(level = "high") {
     this.rank = ORDER.indexOf(level);
@@ -37,7 +43,7 @@ export class AutoQuality {
     const share = this.slow / this.frames;
     this.frames = this.slow = 0;
     this.calm = share < 0.05 ? this.calm + 1 : 0;
-    if (share > 0.4 && this.rank > 0) {
+    if (share > SLOW_SHARE[this.level]) {
       this.rank -= 1;
       this.ceiling = this.rank;
       return true;

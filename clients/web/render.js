@@ -17,6 +17,7 @@ const LEAST_SCALE = 0.6; // CSS px per unit below which ships are too small to p
 const LEAD_UNITS = 55; // how far the camera looks ahead
 const CROWDED = 50; // more ships in sight than this, and only the near ones are named
 const NAMED_REACH = 420;
+const HEAT_OWN = 900; // heat nearer than this is one's own, or is seen anyway
 const SAFE_OWN = 18; // hue buckets for colour-blind safe drawing: blue against orange
 const SAFE_OTHER = 3;
 
@@ -175,6 +176,7 @@ export class Renderer {
     lap("particles");
     this.drawArcs(scene.ships, scene.self, marks);
     this.drawLabels(scene.ships, leader);
+    if (marks) this.drawPointers(scene);
     this.drawHurt(dt);
     lap("marks");
   }
@@ -278,29 +280,41 @@ export class Renderer {
       if (!camera.sees(x, y, 60 * scale)) continue;
       const own = i === ships.ownIndex;
       const bucket = this.bucket(ships.hue[i], own);
-      const hull = sprites.hull(bucket, (flags & BOT) !== 0, Math.min(3, ships.power[i]));
+      const power = Math.min(3, ships.power[i]);
+      const heading = ships.heading[i];
+      const burning = (flags & (THRUST | BOOST)) !== 0;
+      const wild = 0.8 + 0.2 * Math.sin(seconds * 47 + ships.id[i] * 2.4); // flames flicker
       if (own) {
         const halo = sprites.glow(bucket, 110, false);
         ctx.drawImage(halo, Math.round(x - halo.width / 2), Math.round(y - halo.height / 2));
       }
-      const c = Math.cos(ships.heading[i]) / fine;
-      const s = Math.sin(ships.heading[i]) / fine;
-      if (flags & (THRUST | BOOST)) {
-        const flame = sprites.flame(bucket);
-        const wild = 0.8 + 0.2 * Math.sin(seconds * 47 + ships.id[i] * 2.4);
-        const long = (flags & BOOST ? 1.5 : 0.85) * wild;
-        ctx.setTransform(
-          c * long,
-          s * long,
-          -s,
-          c,
-          x - 12 * scale * c * fine,
-          y - 12 * scale * s * fine,
-        );
-        ctx.drawImage(flame, -flame.width, -flame.height / 2);
+      if (own || this.level.turning) {
+        const c = Math.cos(heading) / fine;
+        const s = Math.sin(heading) / fine;
+        if (burning) {
+          const flame = sprites.flame(bucket);
+          const long = (flags & BOOST ? 1.5 : 0.85) * wild;
+          const stern = 12 * scale * fine;
+          ctx.setTransform(c * long, s * long, -s, c, x - stern * c, y - stern * s);
+          ctx.drawImage(flame, -flame.width, -flame.height / 2);
+        }
+        const hull = sprites.hull(bucket, (flags & BOT) !== 0, power);
+        ctx.setTransform(c, s, -s, c, x, y);
+        ctx.drawImage(hull, -hull.width / 2, -hull.height / 2);
+        ctx.setTransform(1, 0, 0, 1, 0, 0);
+      } else {
+        if (burning) {
+          const flame = sprites.glow(bucket, flags & BOOST ? 40 : wild > 0.8 ? 24 : 16, true);
+          const stern = 16 * scale;
+          ctx.drawImage(
+            flame,
+            Math.round(x - stern * Math.cos(heading) - flame.width / 2),
+            Math.round(y - stern * Math.sin(heading) - flame.height / 2),
+          );
+        }
+        const hull = sprites.turnedHull(bucket, (flags & BOT) !== 0, power, heading);
+        ctx.drawImage(hull, Math.round(x) - hull.width / 2, Math.round(y) - hull.height / 2);
       }
-      ctx.setTransform(c, s, -s, c, x, y);
-      ctx.drawImage(hull, -hull.width / 2, -hull.height / 2);
       if (flags & PROTECTED) {
         const spin = seconds * 1.8 + ships.id[i];
         const sc = Math.cos(spin) / fine;
@@ -308,10 +322,10 @@ export class Renderer {
         ctx.globalAlpha = 0.72 + 0.28 * Math.sin(seconds * 9);
         ctx.setTransform(sc, ss, -ss, sc, x, y);
         ctx.drawImage(sprites.shield, -sprites.shield.width / 2, -sprites.shield.height / 2);
+        ctx.setTransform(1, 0, 0, 1, 0, 0);
         ctx.globalAlpha = 1;
       }
     }
-    ctx.setTransform(1, 0, 0, 1, 0, 0);
   }
 
   /** Arcs around ships: hull where it is damaged; for the own ship hull and energy, always. */
@@ -384,6 +398,66 @@ export class Renderer {
       const label = sprites.label(ships.name[i], (flags & BOT) !== 0);
       ctx.drawImage(label, Math.round(x - label.width / 2), Math.round(y + 33 * scale));
     }
+  }
+
+  /** Chevrons at the rim: ships just out of sight or, when nobody is near, where someone is. */
+  drawPointers({ ships, heat, view, size }) {
+    const { camera } = this;
+    const { left, top, scale, width, height } = camera;
+    let company = false;
+    for (let i = 0; i < ships.count; i++) {
+      if (i === ships.ownIndex || (ships.flags[i] & ALIVE) === 0) continue;
+      company = true;
+      const x = ships.x[i] * scale - left;
+      const y = ships.y[i] * scale - top;
+      if (!camera.sees(x, y, 0)) this.point(x, y, STROKES[this.bucket(ships.hue[i], false)], 0.85);
+    }
+    if (company || !heat.cells) return;
+    const pitch = size / heat.width;
+    let nearest = Infinity;
+    let x = 0;
+    let y = 0;
+    for (let i = 0; i < heat.cells.length; i++) {
+      if (heat.cells[i] === 0) continue;
+      const dx = ((i % heat.width) + 0.5) * pitch - view.x;
+      const dy = (Math.floor(i / heat.width) + 0.5) * pitch - view.y;
+      const far = dx * dx + dy * dy;
+      if (far > nearest || far < HEAT_OWN * HEAT_OWN) continue;
+      nearest = far;
+      x = dx;
+      y = dy;
+    }
+    if (nearest < Infinity) {
+      this.point(width / 2 + x * scale, height / 2 + y * scale, "#9db8ff", 0.5);
+    }
+  }
+
+  /** A chevron on the rim, towards a place (device px) off the screen. */
+  point(x, y, style, alpha) {
+    const { ctx, camera } = this;
+    const { scale, width, height } = camera;
+    const dx = x - width / 2;
+    const dy = y - height / 2;
+    const inset = 26 * scale;
+    const reach = Math.min(
+      (width / 2 - inset) / Math.max(1, Math.abs(dx)),
+      (height / 2 - inset) / Math.max(1, Math.abs(dy)),
+      1,
+    );
+    const angle = Math.atan2(dy, dx);
+    const c = Math.cos(angle) * 11 * scale;
+    const s = Math.sin(angle) * 11 * scale;
+    const px = width / 2 + dx * reach;
+    const py = height / 2 + dy * reach;
+    ctx.globalAlpha = alpha;
+    ctx.strokeStyle = style;
+    ctx.lineWidth = 3 * scale;
+    ctx.beginPath();
+    ctx.moveTo(px - 0.6 * c - s, py - 0.6 * s + c);
+    ctx.lineTo(px + 0.5 * c, py + 0.5 * s);
+    ctx.lineTo(px - 0.6 * c + s, py - 0.6 * s - c);
+    ctx.stroke();
+    ctx.globalAlpha = 1;
   }
 
   drawHurt(dt) {

@@ -1,6 +1,8 @@
 /** Everything with a glow is drawn once, here, and stamped afterwards. */
 
 export const HUES = 32; // hue buckets; each has sprites of its own
+const TURNS = 48; // headings of a turned hull
+const TURNED_BYTES = 64e6; // of turned hulls that are kept
 const OVERSAMPLE = 1.5; // sprites that get turned are baked finer, so that they stay crisp
 
 /** An ImageBitmap of `width` × `height` px painted by `paint(ctx)`. */
@@ -75,7 +77,7 @@ const GUNS = [
   ],
 ];
 
-export const HULL_SPAN = 72; // side of a hull sprite, world units
+const HULL_SPAN = 60; // side of a hull sprite, world units
 
 function outline(ctx, points) {
   ctx.beginPath();
@@ -191,6 +193,7 @@ export class Sprites {
       soft: new Array(HUES),
       hot: new Array(HUES),
     }));
+    this.turned = new Map();
     this.orbs = new Map();
     this.labels = new Map();
     this.botLabels = new Map();
@@ -204,6 +207,29 @@ export class Sprites {
     return (this.hulls[key] ??= this.rotating(HULL_SPAN, HULL_SPAN, (ctx) => {
       paintHull(ctx, hueOf(bucket), isBot, power);
     }));
+  }
+
+  /**
+   * A hull already turned to about `heading` (radians). Without a graphics card such a stamp
+   * costs a twentieth of turning the sprite while drawing it.
+   */
+  turnedHull(bucket, isBot, power, heading) {
+    const turn = (Math.round((heading * TURNS) / (2 * Math.PI)) + 4 * TURNS) % TURNS;
+    const key = (bucket * 8 + (isBot ? 4 : 0) + power) * TURNS + turn;
+    let sprite = this.turned.get(key);
+    if (!sprite) {
+      const side = 2 * Math.ceil((HULL_SPAN * this.scale) / 2);
+      if (this.turned.size * side * side * 4 > TURNED_BYTES) this.turned.clear();
+      const hull = this.hull(bucket, isBot, power);
+      sprite = bake(side, side, (ctx) => {
+        ctx.translate(side / 2, side / 2);
+        ctx.rotate((turn * 2 * Math.PI) / TURNS);
+        ctx.scale(1 / this.fine, 1 / this.fine);
+        ctx.drawImage(hull, -hull.width / 2, -hull.height / 2);
+      });
+      this.turned.set(key, sprite);
+    }
+    return sprite;
   }
 
   /** A flame 40 × 18 units, its root at the right edge. */
