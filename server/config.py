@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 
@@ -129,7 +131,25 @@ def table() -> str:
     return "\n".join(rows)
 
 
+def reload_binary() -> str:
+    """What uWSGI must execute to start again, in the active virtual environment or `.venv`.
+
+    Installed as a wheel (pyuwsgi) it is a Python script, and the Python beside it
+    has to be named, or the one that the virtual environment was made from is taken.
+    """
+    here = Path(__file__).resolve().parent.parent
+    folder = Path(os.environ.get("VIRTUAL_ENV") or here / ".venv") / "bin"
+    uwsgi = folder / "uwsgi"
+    if not uwsgi.exists():
+        return shutil.which("uwsgi") or sys.executable
+    with uwsgi.open("rb") as file:
+        return str(folder / "python" if file.read(2) == b"#!" else uwsgi)
+
+
 def main(arguments: list[str]) -> int:
+    if arguments == ["--reload-binary"]:  # for uwsgi.ini
+        print(reload_binary())
+        return 0
     if arguments not in ([], ["--check"], ["--connections"]):
         print(__doc__, file=sys.stderr)
         return 2

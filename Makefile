@@ -1,0 +1,49 @@
+# `make` lists the targets. Each one sets up what it needs.
+
+PORT ?= 8000
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup run test lint format bench compare report clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: $(READY) ## make the virtual environment with everything in it
+
+$(READY): setup.cfg pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "tickstorm: no $(PYTHON) here; Python 3.11 or newer is needed (Debian: apt install python3 python3-venv)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tickstorm: Python 3.11 or newer is needed, this is $$($(PYTHON) -V); name another with PYTHON=…"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "tickstorm: this Python has no venv (Debian: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,bench,redis]'
+	@touch $@
+
+run: setup ## serve the game, with bots, at http://127.0.0.1:8000 (PORT, BOTS, …: see README)
+	@PORT=$(PORT) $(BIN)/python -m server.config --check
+	@echo "tickstorm: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
+	@PORT=$(PORT) exec $(BIN)/uwsgi uwsgi.ini
+
+test: setup lint ## all tests, in a real browser too
+	@sh tests/chromium.sh
+	$(BIN)/python -m pytest
+
+lint: setup ## style and common mistakes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup ## bring the code into the common format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## the load benchmark, 500 players for 20 s
+	$(BIN)/python -m bench crowd
+
+compare: setup ## side by side with other servers (some minutes)
+	$(BIN)/python -m bench compare --json results/compare.json
+	$(BIN)/python -m bench report
+
+clean: ## remove what was built here
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis results

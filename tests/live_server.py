@@ -1,0 +1,98 @@
+"""Starts the real uWSGI with the real uwsgi.ini, and ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+class LiveServer:
+    """`with LiveServer(BOTS=3) as server:` — options are environment variables.
+
+    ``url`` is the websocket's, ``page`` the page's; ``log()`` is all that was printed so far.
+    """
+
+    def __init__(self, **options: object):
+        self.port = free_port()
+        self.url = f"ws://127.0.0.1:{self.port}/ws"
+        self.page = f"http://127.0.0.1:{self.port}/"
+        self._folder = tempfile.TemporaryDirectory(prefix="tickstorm-")
+        defaults = {"BOTS": 0, "SEED": 1, "MAX_PLAYERS": 200, "DATA_DIR": self._folder.name}
+        chosen = {**defaults, **options, "HOST": "127.0.0.1", "PORT": self.port}
+        self.environ = {**os.environ, **{k: str(v) for k, v in chosen.items()}}
+        self.process: subprocess.Popen | None = None
+        self._log = Path(self._folder.name) / "log"
+
+    def start(self) -> None:
+        """Start it and wait until it ticks."""
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(Path(sys.executable).parent / "uwsgi"), "uwsgi.ini"],
+                cwd=ROOT,
+                env=self.environ,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.wait_until_up()
+
+    def wait_until_up(self, seconds: float = 20) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            try:
+                if self.health()["tick"] > 0:
+                    return
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                pass
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        raise AssertionError(f"the server did not start:\n{self.log()}")
+
+    def health(self) -> dict:
+        with urllib.request.urlopen(f"{self.page}healthz", timeout=5) as response:
+            return json.load(response)
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def stop(self) -> int:
+        """End it as Ctrl-C would; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            return self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            raise AssertionError(f"the server did not stop:\n{self.log()}") from None
+
+    def __enter__(self) -> LiveServer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.stop()
+        finally:
+            self._folder.cleanup()
