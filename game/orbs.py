@@ -22,14 +22,24 @@ from .table import Table, quantise
 
 F = np.float32
 
-ORB_COLUMNS = [("x", "<f4"), ("y", "<f4"), ("value", "u1")]
+ORB_COLUMNS = [
+    ("x", "<f4"),
+    ("y", "<f4"),
+    ("value", "u1"),
+    ("until", "<i8"),  # tick at which it vanishes, 0 for never
+]
 
 EDGE = 24.0
 """Orbs lie at least this far from the world's edge, where every ship can reach them."""
 
 
-def lay(orbs: Table, x: np.ndarray, y: np.ndarray, value: np.ndarray, rules: Rules, tick: int):
-    """Put orbs at places (float64[n]) with values (int[n]); those without room are not put."""
+def lay(
+    orbs: Table, x: np.ndarray, y: np.ndarray, value: np.ndarray, rules: Rules, tick: int
+) -> np.ndarray:
+    """Put orbs at places (float64[n]) with values (int[n]); returns their slots, int64[k].
+
+    Those that have no room are not put: the last ones.
+    """
     slot = orbs.claim(x.size, tick)
     orbs.x[slot] = np.clip(x[: slot.size], EDGE, rules.size - EDGE)
     orbs.y[slot] = np.clip(y[: slot.size], EDGE, rules.size - EDGE)
@@ -37,6 +47,7 @@ def lay(orbs: Table, x: np.ndarray, y: np.ndarray, value: np.ndarray, rules: Rul
     orbs.static["x"][slot] = quantise(orbs.x[slot])
     orbs.static["y"][slot] = quantise(orbs.y[slot])
     orbs.static["value"][slot] = orbs.value[slot]
+    return slot
 
 
 def scatter(orbs: Table, count: int, rng: np.random.Generator, rules: Rules, tick: int) -> None:
@@ -45,9 +56,10 @@ def scatter(orbs: Table, count: int, rng: np.random.Generator, rules: Rules, tic
     lay(orbs, roll[0] * rules.size, roll[1] * rules.size, 1 + (roll[2] < 0.2), rules, tick)
 
 
-def refill(orbs: Table, target: int, rng: np.random.Generator, rules: Rules, tick: int) -> None:
-    """Bring the number of orbs a little nearer to `target`."""
-    missing = target - int(np.count_nonzero(orbs.present))
+def renew(orbs: Table, target: int, rng: np.random.Generator, rules: Rules, tick: int) -> None:
+    """Let what wrecks left vanish in time, and the arena fill up again to `target`."""
+    orbs.release(np.flatnonzero((orbs.until > 0) & (orbs.until <= tick)))
+    missing = target - int(np.count_nonzero(orbs.present & (orbs.until == 0)))
     per_tick = int(np.ceil(target / (ORB_REFILL_S * rules.tick_hz)))
     if missing > 0:
         scatter(orbs, min(missing, per_tick), rng, rules, tick)
@@ -61,7 +73,9 @@ def drop(
     wreck = np.repeat(wrecks, count)
     away = (rng.random((2, wreck.size)) * 2 - 1) * DROP_REACH
     value = np.full(wreck.size, 2)
-    lay(orbs, ships.x[wreck] + away[0], ships.y[wreck] + away[1], value, rules, tick)
+    x, y = ships.x[wreck] + away[0], ships.y[wreck] + away[1]
+    slot = lay(orbs, x, y, value, rules, tick)
+    orbs.until[slot] = tick + rules.drop
 
 
 def collect(orbs: Table, ships: Table, history: History, rules: Rules, tick: int) -> None:

@@ -39,6 +39,7 @@ ORB_ENERGY, ORB_HP, ORB_SCORE = 4.0, 2, 5  # per unit of an orb's value
 ORB_REFILL_S = 30.0  # how long an emptied arena takes to fill up again
 DROP_REACH = 90.0
 DROP_MAX = 24  # orbs that one wreck leaves
+DROP_S = 20.0  # and for how long
 CHARGE_PER_POWER = 12  # value of orbs to collect for the next gun
 MAX_POWER = 3
 
@@ -61,9 +62,9 @@ class Gun:
 FAN = ((-20, 0.0), (0, 0.0), (20, 0.0))
 GUNS = (
     Gun(0.20, 5.0, 20, ((0, 0.0),)),
-    Gun(0.20, 6.0, 14, ((0, -7.0), (0, 7.0))),
-    Gun(0.20, 7.0, 14, FAN),
-    Gun(0.15, 7.0, 18, FAN),
+    Gun(0.20, 6.0, 12, ((0, -7.0), (0, 7.0))),
+    Gun(0.20, 7.0, 12, FAN),
+    Gun(0.15, 7.0, 14, FAN),
 )
 
 
@@ -81,6 +82,7 @@ class Rules:
     respawn: int
     protection: int
     hold: int
+    drop: int
     shot_step: np.float32  # units a shot flies per tick
     shot_life: int
     max_view_delay: int  # sixteenths of a tick
@@ -108,6 +110,7 @@ class Rules:
             respawn=_ticks(RESPAWN_S, tick_hz),
             protection=_ticks(PROTECTION_S, tick_hz),
             hold=_ticks(HOLD_S, tick_hz),
+            drop=_ticks(DROP_S, tick_hz),
             shot_step=F(SHOT_SPEED / tick_hz),
             shot_life=_ticks(SHOT_LIFE_S, tick_hz),
             max_view_delay=int(REWIND_S * tick_hz * 16),

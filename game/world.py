@@ -33,7 +33,7 @@ import numpy as np
 
 from .combat import SHOT_COLUMNS, History, fire, fly
 from .movement import move
-from .orbs import ORB_COLUMNS, collect, drop, refill, scatter
+from .orbs import ORB_COLUMNS, collect, drop, renew, scatter
 from .rules import (
     DEATH_SHARE,
     KILL_SCORE,
@@ -80,7 +80,7 @@ SHIP_COLUMNS = [
 
 SPAWN_CHOICES = 4
 SPAWN_AREA = 512.0  # side of the squares whose crowds are compared, units
-MAX_SHOTS = 32_768
+MIN_SHOTS, MAX_SHOTS = 1024, 32_768
 
 
 class KindView(NamedTuple):
@@ -111,8 +111,8 @@ class World:
             raise ValueError(f"players is {players}, must be 1 to 65535")
         if orbs < 0:
             orbs = int(size * size / ORB_AREA)
-        # Wrecks need room for what they drop: as much again, and some for each player.
-        room = min(2 * orbs + 8 * players, 65_535) if orbs else 1
+        # Room for what wrecks leave; what finds none is not dropped.
+        room = min(2 * orbs + 4 * players, 65_535) if orbs else 1
         self.tick = 0
         self.capacity = players
         self.seed = seed
@@ -121,7 +121,7 @@ class World:
         self.rewind_enabled = True
         self.shots_refused = 0  # for lack of room, in total
         self.ships = Table(SHIP, SHIP_COLUMNS, players)
-        self.shots = Table(SHOT, SHOT_COLUMNS, min(64 + 8 * players, MAX_SHOTS))
+        self.shots = Table(SHOT, SHOT_COLUMNS, min(max(MIN_SHOTS, 8 * players), MAX_SHOTS))
         self.orbs = Table(ORB, ORB_COLUMNS, room)
         self.history = History(self.constants, players)
         self._rng = np.random.Generator(np.random.PCG64(seed))
@@ -183,7 +183,7 @@ class World:
         self._bury(kills[1])
         collect(self.orbs, ships, self.history, rules, self.tick)
         self.shots_refused += fire(ships, shots, rules, self.tick)
-        refill(self.orbs, self.orb_count, self._rng, rules, self.tick)
+        renew(self.orbs, self.orb_count, self._rng, rules, self.tick)
         if self.tick % rules.tick_hz == 0:
             self._rank()
 

@@ -357,7 +357,7 @@ def victims(shot, ships, protected, track, now):
     return hit, hit.size == 1 and certain[hit[0]]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([10, 20, 60]))
 def test_hits_are_those_that_a_test_of_every_pair_finds(seed, tick_hz):
     rng = np.random.default_rng(seed)

@@ -366,6 +366,17 @@ def test_a_wreck_leaves_more_orbs_the_stronger_it_was():
     assert drops(10_000, 10**9) <= 1 + 24
 
 
+def test_what_a_wreck_left_vanishes_after_20_seconds():
+    world = make(orbs=1)
+    world.join("a", False), world.join("b", False)
+    destroy(world, 0, 1)
+    world.leave(0), world.leave(1)
+    step(world, ticks=399)
+    assert np.count_nonzero(world.view()[ORB].present) > 1
+    step(world)
+    assert np.count_nonzero(world.view()[ORB].present) == 1
+
+
 def test_an_emptied_arena_fills_up_again_in_half_a_minute():
     world = make(orbs=600)
     world.orbs.release(np.arange(world.orbs.used))
