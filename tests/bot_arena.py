@@ -53,6 +53,13 @@ def brain_for(world, temperament, seed=1):
     return Brain(temperament, seed, world.rules(), world.constants.size)
 
 
+def decide(brain, world, slot, delay_ticks=1, heat=None):
+    """The command of the ship in `slot` for the tick `delay_ticks` from now."""
+    if brain.thinks_at(world.tick):
+        brain.think(see(world, slot)._replace(heat=heat), delay_ticks)
+    return brain.command()
+
+
 def commands(world, decided, view_delay=0):
     """STEP_COMMAND[m] of ``{slot: Command}``; `view_delay` in sixteenths of a tick."""
     rows = [
@@ -66,7 +73,7 @@ def play(world, brains, ticks, each_tick=None):
     """Let ``{slot: Brain}`` play with no delay but that of a tick; returns all kills."""
     kills = []
     for _ in range(ticks):
-        decided = {slot: brain.decide(see(world, slot), 1) for slot, brain in brains.items()}
+        decided = {slot: decide(brain, world, slot) for slot, brain in brains.items()}
         world.step(commands(world, decided, view_delay=16))
         kills += world.feed()
         if each_tick is not None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bot_arena import arena, brain_for, commands, play, see
 
 from clients.bots.brain import (
     COLLECTOR,
@@ -21,6 +20,7 @@ from clients.bots.brain import (
     intercept_s,
 )
 from game.schema import BUTTON_BOOST, BUTTON_FIRE, BUTTON_THRUST
+from tests.bot_arena import arena, brain_for, commands, decide, play
 
 MARKSMAN = replace(HUNTER, aim_error=0.0, turn_rate=3600.0)
 
@@ -63,7 +63,7 @@ def test_a_steady_hand_leads_its_shots_and_destroys_a_ship_that_flies_straight()
     brain = brain_for(world, replace(MARKSMAN, burst_s=60.0))
     hits, fired, hull = 0, 0, 100
     for _ in range(60):
-        command = brain.decide(see(world, 0), 1)._replace(move=0)
+        command = decide(brain, world, 0)._replace(move=0)
         command = command._replace(buttons=command.buttons & BUTTON_FIRE)
         step = commands(world, {0: command}, view_delay=16)
         straight = np.array([(1, world.tick, 0, 0, BUTTON_THRUST, 0, 0)], step.dtype)
@@ -86,7 +86,7 @@ def test_the_gun_turns_no_faster_than_the_temperament_allows():
     for step in range(60):
         world.place(1, 1000 + 300 * math.cos(step), 1000 + 300 * math.sin(step))
         world.step(commands(world, {}))
-        aim = brain.decide(see(world, 0), 1).aim
+        aim = decide(brain, world, 0).aim
         turn = abs((aim - last + 512) % 1024 - 512)
         assert turn <= most + 1
         last, turned = aim, turned + turn
@@ -105,7 +105,7 @@ def test_nobody_fires_at_a_protected_ship_or_a_wreck():
             world.ships.protected_until[1] = world.tick + (5 if state == "protected" else 0)
             world.ships.hp[1] = 100
             world.ships.alive[1] = state != "wreck"
-            command = brain.decide(see(world, 0), 1)
+            command = decide(brain, world, 0)
             if tick >= THINK_TICKS:  # until then it may act on what it saw before
                 fired[state] += bool(command.buttons & BUTTON_FIRE)
             world.step(commands(world, {}))
@@ -132,7 +132,7 @@ def test_a_nearly_destroyed_ship_runs_from_its_enemy_with_all_it_has(temperament
     world.ships.hp[0] = 8
     world.step(commands(world, {}))
     brain = brain_for(world, temperament)
-    command = brain.decide(see(world, 0), 1)
+    command = decide(brain, world, 0)
     assert brain.mood == "flee"
     assert direction(command)[0] < -0.5
     assert command.buttons & BUTTON_BOOST
@@ -144,8 +144,8 @@ def test_a_sound_hunter_closes_in_and_a_coward_that_was_scratched_does_not():
     world.place(1, 1300, 1000)
     world.ships.hp[0] = 80
     world.step(commands(world, {}))
-    assert direction(brain_for(world, HUNTER).decide(see(world, 0), 1))[0] > 0.5
-    assert direction(brain_for(world, COWARD).decide(see(world, 0), 1))[0] < -0.5
+    assert direction(decide(brain_for(world, HUNTER), world, 0))[0] > 0.5
+    assert direction(decide(brain_for(world, COWARD), world, 0))[0] < -0.5
 
 
 def test_a_duelist_circles_its_opponent_both_ways():
@@ -173,7 +173,7 @@ def test_a_ship_moves_out_of_the_way_of_a_shot():
     world.step(fire)
     assert world.shots.present.any()
     peaceful = replace(COLLECTOR, fight_range=0.0, flees_below=0.0)
-    command = brain_for(world, peaceful).decide(see(world, 0), 1)
+    command = decide(brain_for(world, peaceful), world, 0)
     assert direction(command)[1] > 0.5
 
 
@@ -198,8 +198,7 @@ def test_the_bold_roam_to_where_others_are():
     world.place(0, 1000, 1000)
     heat = np.zeros((12, 12), np.uint8)
     heat[9, 3] = 2
-    sight = see(world, 0)._replace(heat=heat)
-    x, y = direction(brain_for(world, HUNTER).decide(sight, 1))
+    x, y = direction(decide(brain_for(world, HUNTER), world, 0, heat=heat))
     assert math.atan2(y, x) == pytest.approx(
         math.atan2(9.5 * 512 - 1000, 3.5 * 512 - 1000), abs=0.1
     )
@@ -211,7 +210,7 @@ def test_the_bold_roam_to_where_others_are():
 def test_a_wreck_does_nothing():
     world = arena(2)
     world.ships.alive[0] = False
-    assert brain_for(world, HUNTER).decide(see(world, 0), 1) == (0, 0, 0)
+    assert decide(brain_for(world, HUNTER), world, 0) == (0, 0, 0)
 
 
 def crowd(seed, ticks=600, players=15):

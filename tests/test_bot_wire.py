@@ -142,7 +142,7 @@ NOTHING = section(changes=b"\x00")
 REFUSED = {
     "a body that ends early": (head(101, age=1), (b"\x01" + NOTHING)[:-1], "ends inside changed"),
     "bytes left over": (head(101, age=1), b"\x01" + NOTHING + b"\x00", "1 bytes after"),
-    "an empty body": (head(101, age=1), b"", "ends inside mask"),
+    "an empty body": (head(101, age=1), b"", "ends inside the mask"),
     "a section of an undeclared kind": (head(101, age=1), b"\x04", "sections 0b100 of 2"),
     "a head of the wrong size": (head(101, age=1) + b"\x00", b"\x00", "head of 17 bytes"),
     "another baseline": (head(102, age=1), b"\x00", "baseline 102 - 1, but the last .* 100"),
@@ -151,17 +151,17 @@ REFUSED = {
     "an unknown one to leave": (
         head(101, age=1),
         b"\x01" + section(leave=[2, 6], changes=b"\x00"),
-        r"leave of tank \[6\], which is not known",
+        "leave of tank 6, which is not known",
     ),
     "the same one to leave twice": (
         head(101, age=1),
         b"\x01" + section(leave=[5, 5], changes=b"\x00"),
-        "leave of tank 5 twice",
+        r"leave of tank with an id twice: \[5, 5\]",
     ),
     "the same one entering twice": (
         head(101, age=1),
         b"\x01" + section(enter=[tank(3, 0, 0, 0, b"")] * 2, changes=b"\x00"),
-        "enter of tank 3 twice",
+        r"enter of tank with an id twice: \[3, 3\]",
     ),
     "a change beyond the survivors": (
         head(101, age=1),
@@ -185,7 +185,7 @@ def test_a_delta_that_leaves_the_columns_range_is_refused():
     world = three_tanks()
     down = section(changes=b"\x01" + struct.pack("bb", -127, 0))
     world.apply(head(101, age=1), b"\x01" + down)
-    with pytest.raises(WireError, match="takes tank.x to -54"):
+    with pytest.raises(WireError, match="takes tank.x beyond its range"):
         world.apply(head(102, age=1), b"\x01" + down)
 
 

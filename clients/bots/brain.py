@@ -1,8 +1,8 @@
 """What a bot wants, from what it sees: no sockets, no clock.
 
-`Brain.decide` is called once a tick. Every `THINK_TICKS` it looks around, picks a
-mood (roam, collect, fight, flee) and says where to go and what to aim at; in
-between only the gun turns. Same seed, same sights, same decisions.
+Every `THINK_TICKS` a brain looks around (`Brain.think`), picks a mood (roam, collect,
+fight, flee) and decides where to go and what to aim at; in between only the gun turns
+(`Brain.command`). Same seed, same sights, same decisions.
 
 The bots are meant to be fun to fight. They see a player's speed a little late,
 their hands shake, their guns turn at a human's rate, and they fire in bursts.
@@ -170,13 +170,14 @@ class Brain:
 
     def __init__(self, temperament: Temperament, seed: str | int, rules: dict, size: float) -> None:
         self.temperament = temperament
-        self.mood = "roam"
         self._rules, self._size = rules, size
         self._random = random.Random(seed)
         self._reset()
 
-    def _reset(self) -> None:
         self._next_think = 0
+
+    def _reset(self) -> None:
+        self.mood = "roam"
         self._target: int | None = None
         self._seen: tuple[int, np.ndarray, np.ndarray, np.ndarray] | None = None
         self._waypoint: tuple[float, float] | None = None
@@ -189,15 +190,10 @@ class Brain:
         self._rest_until = 0
         self._move, self._buttons, self._fires = 0, 0, False
 
-    def decide(self, sight: Sight, delay_ticks: float) -> Command:
-        """The command for the tick that comes `delay_ticks` after the sight."""
-        if not sight.own["flags"] & ALIVE:
-            self._reset()
+    def command(self) -> Command:
+        """The command for the next tick, to be called once for each."""
+        if self.mood == "wrecked":
             return Command(0, 0, 0)
-        if sight.tick >= self._next_think:
-            self._next_think = sight.tick + THINK_TICKS
-            self._think(sight, delay_ticks)
-
         most = math.radians(self.temperament.turn_rate) * self._rules["dt"]
         off = _wrap(self._wanted_aim - self._aim)
         self._aim += max(-most, min(most, off))
@@ -210,8 +206,18 @@ class Brain:
 
     # ------------------------------------------------------------ thinking
 
-    def _think(self, sight: Sight, delay_ticks: float) -> None:
+    def thinks_at(self, tick: int) -> bool:
+        """Whether it wants to look around at this tick."""
+        return tick >= self._next_think
+
+    def think(self, sight: Sight, delay_ticks: float) -> None:
+        """Look around, and decide; commands take effect `delay_ticks` after the sight."""
         own, now = sight.own, sight.tick
+        self._next_think = now + THINK_TICKS
+        if not own["flags"] & ALIVE:
+            self._reset()
+            self.mood = "wrecked"
+            return
         delay_s = delay_ticks * self._rules["dt"]
         # By the time the command counts, the own ship has moved on. The others have
         # not: they are rewound to where they were seen, if that is not too long ago.

@@ -97,7 +97,6 @@ class Session:
         self._began = now
         self._head: dict | None = None
         self._heat: np.ndarray | None = None
-        self._sight = None
         self._snapshot_at: float | None = None
         self._sequence = 0
         self._next_ping = now
@@ -139,7 +138,6 @@ class Session:
 
     def _take_snapshot(self, head: bytes, body: bytes, now: float) -> None:
         self._head = self.world.apply(head, body)
-        self._sight = None
         self.clock.saw(self._head["tick"], self._head["slack"], now)
         self.tally.snapshots += 1
         if self._snapshot_at is not None:
@@ -161,9 +159,10 @@ class Session:
 
     def _input(self, target: int) -> bytes:
         delay = target - self.world.tick
-        if self._sight is None:
-            self._sight = look(self.world, self.welcome["slot"], self._head["self"], self._heat)
-        aim, move, buttons = self.brain.decide(self._sight, delay)
+        if self.brain.thinks_at(self.world.tick):
+            own = self._head["self"]
+            self.brain.think(look(self.world, self.welcome["slot"], own, self._heat), delay)
+        aim, move, buttons = self.brain.command()
         self._sequence = (self._sequence + 1) & 0xFFFF
         self.tally.inputs += 1
         # It saw the others as they were at the newest snapshot.

@@ -164,7 +164,7 @@ class KindSchema(NamedTuple):
     deltas: tuple[str, ...]  # names of the delta columns, in order
     mutable: np.dtype  # delta and state columns
     row: np.dtype  # all columns
-    enter: np.dtype  # id u2 and all columns
+    enter: np.dtype  # id u2, and the row
 
 
 _DTYPE = re.compile(r"[ui][124]|f4|S[1-9]\d*")
@@ -191,14 +191,14 @@ def kind_schema(declared: list) -> KindSchema:
     deltas = [c for c in columns if c[2] == "delta"]
     if deltas and deltas[0][1] not in ("u2", "i2"):
         raise WireError(f"the first delta column of {name} is not 16 bits wide")
-    row = [[column, code] for column, code, _, _ in columns]
+    row = _dtype([[column, code] for column, code, _, _ in columns])
     return KindSchema(
         name=name,
         scale={column: scale for column, _, _, scale in columns},
         deltas=tuple(c[0] for c in deltas),
         mutable=_dtype([[c, code] for c, code, role, _ in columns if role != "static"]),
-        row=_dtype(row),
-        enter=_dtype([["id", "u2"], *row]),
+        row=row,
+        enter=np.dtype([("id", "<u2"), ("row", row)]),
     )
 
 
@@ -274,7 +274,7 @@ class KnownWorld:
         fields = self._read_head(head)
         full = bool(fields["flags"] & FULL)
         reader = _Reader(body)
-        mask = reader.number("u1", "mask of sections")
+        mask = int(reader.array(U1, 1, "the mask of sections")[0])
         if mask >> len(self.kinds):
             raise WireError(f"sections {mask:#b} of {len(self.kinds)} kinds")
 
@@ -309,6 +309,9 @@ class KnownWorld:
         return fields
 
 
+U1, U2, I1 = np.dtype("u1"), np.dtype("<u2"), np.dtype("i1")
+
+
 class _Reader:
     """Takes arrays off the front of a body; never past its end."""
 
@@ -316,17 +319,13 @@ class _Reader:
         self.data = data
         self.offset = 0
 
-    def array(self, dtype: np.dtype | str, count: int, what: str) -> np.ndarray:
-        dtype = np.dtype(dtype)
-        end = self.offset + count * dtype.itemsize
-        if end > len(self.data):
-            raise WireError(f"body of {len(self.data)} bytes ends inside {what}, at {end}")
-        array = np.frombuffer(self.data, dtype, count, self.offset) if count else np.empty(0, dtype)
-        self.offset = end
-        return array
-
-    def number(self, dtype: str, what: str) -> int:
-        return int(self.array(dtype, 1, what)[0])
+    def array(self, dtype: np.dtype, count: int, what: str) -> np.ndarray:
+        if count == 0:
+            return np.empty(0, dtype)
+        start, self.offset = self.offset, self.offset + count * dtype.itemsize
+        if self.offset > len(self.data):
+            raise WireError(f"body of {len(self.data)} bytes ends inside {what}, at {self.offset}")
+        return np.frombuffer(self.data, dtype, count, start)
 
     def end(self) -> None:
         if self.offset != len(self.data):
@@ -337,71 +336,72 @@ def _read_section(
     reader: _Reader, schema: KindSchema, ids: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Known ids (uint16[k], ascending) and rows of one kind, before and after its section."""
-    n_leave = reader.number("<u2", f"n_leave of {schema.name}")
-    n_enter = reader.number("<u2", f"n_enter of {schema.name}")
+    n_leave, n_enter = reader.array(U2, 2, f"counts of {schema.name}").tolist()
 
     if n_leave:
-        leave = np.sort(reader.array("<u2", n_leave, f"leave of {schema.name}"))
-        _refuse_duplicates(leave, "leave", schema)
-        gone = np.isin(ids, leave)
-        if np.count_nonzero(gone) != n_leave:
-            unknown = np.setdiff1d(leave, ids)
-            raise WireError(f"leave of {schema.name} {unknown[:8].tolist()}, which is not known")
-        ids, rows = ids[~gone], rows[~gone]
+        leave = reader.array(U2, n_leave, f"leave of {schema.name}")
+        place, known = _find(ids, leave)
+        if not known.all():
+            raise WireError(f"leave of {schema.name} {leave[~known][0]}, which is not known")
+        stays = np.ones(len(ids), bool)
+        stays[place] = False
+        ids, rows = ids[stays], rows[stays]
+        if len(ids) + n_leave != len(stays):
+            raise WireError(f"leave of {schema.name} with an id twice: {leave.tolist()}")
 
     if schema.mutable.names and len(ids):
         rows = _read_changes(reader, schema, rows)
 
     if n_enter:
         enter = reader.array(schema.enter, n_enter, f"enter of {schema.name}")
-        enter = enter[np.argsort(enter["id"])]
-        _refuse_duplicates(enter["id"], "enter", schema)
-        stays = ~np.isin(ids, enter["id"])
-        entered = np.empty(n_enter, schema.row)
-        for column in schema.row.names:
-            entered[column] = enter[column]
+        place, known = _find(ids, enter["id"])
+        stays = np.ones(len(ids), bool)
+        stays[place[known]] = False
         ids = np.concatenate([ids[stays], enter["id"]])
-        rows = np.concatenate([rows[stays], entered])
-        order = np.argsort(ids)
+        rows = np.concatenate([rows[stays], enter["row"]])
+        order = ids.argsort()
         ids, rows = ids[order], rows[order]
+        if (ids[1:] == ids[:-1]).any():
+            raise WireError(f"enter of {schema.name} with an id twice: {enter['id'].tolist()}")
     return ids, rows
 
 
-def _refuse_duplicates(ids: np.ndarray, what: str, schema: KindSchema) -> None:
-    """`ids`: uint16[n], ascending."""
-    twice = ids[1:][ids[1:] == ids[:-1]]
-    if len(twice):
-        raise WireError(f"{what} of {schema.name} {int(twice[0])} twice")
+def _find(ids: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places of `wanted` in `ids` (both uint16, `ids` ascending), and bool: is it there?"""
+    if not len(ids):
+        return np.zeros(len(wanted), np.intp), np.zeros(len(wanted), bool)
+    place = np.minimum(ids.searchsorted(wanted), len(ids) - 1)
+    return place, ids[place] == wanted
 
 
 def _read_changes(reader: _Reader, schema: KindSchema, rows: np.ndarray) -> np.ndarray:
     """Survivors' rows, structured[k], with the section's deltas and full rows taken in."""
     k = len(rows)
-    bits = reader.array("u1", (k + 7) // 8, f"changed bits of {schema.name}")
-    bits = np.unpackbits(bits, bitorder="little")
-    if bits[k:].any():
-        raise WireError(f"changed bits of {schema.name} beyond its {k} survivors")
-    changed = np.flatnonzero(bits)
+    bits = reader.array(U1, (k + 7) // 8, f"changed bits of {schema.name}")
+    changed = np.unpackbits(bits, bitorder="little").nonzero()[0]
     if not len(changed):
         return rows
+    if changed[-1] >= k:
+        raise WireError(f"changed bits of {schema.name} beyond its {k} survivors")
     rows = rows.copy()
 
     # A kind without delta columns has no escape byte: each changed row comes whole.
     whole = np.ones(len(changed), bool)
-    for i, column in enumerate(schema.deltas):
-        delta = reader.array("i1", len(changed), f"deltas of {schema.name}.{column}")
+    for i, name in enumerate(schema.deltas):
+        delta = reader.array(I1, len(changed), f"deltas of {schema.name}.{name}")
         if i == 0:
             whole = delta == -128
-        value = rows[column][changed].astype(np.int32) + delta
-        if rows.dtype[column].itemsize == 2:
-            limits = np.iinfo(rows.dtype[column])
-            beyond = ~whole & ((value < limits.min) | (value > limits.max))
-            if beyond.any():
-                raise WireError(f"delta takes {schema.name}.{column} to {int(value[beyond][0])}")
-        rows[column][changed] = value.astype(rows.dtype[column])
+        column = rows[name]
+        exact = column[changed].astype(np.int32) + delta
+        value = exact.astype(column.dtype)
+        # Eight bits may wrap.
+        if column.itemsize == 2 and ((value != exact) & ~whole).any():
+            raise WireError(f"delta takes {schema.name}.{name} beyond its range")
+        column[changed] = value
 
-    escaped = changed[whole]
-    full = reader.array(schema.mutable, len(escaped), f"full rows of {schema.name}")
-    for column in schema.mutable.names:
-        rows[column][escaped] = full[column]
+    if whole.any():
+        escaped = changed[whole]
+        full = reader.array(schema.mutable, len(escaped), f"full rows of {schema.name}")
+        for name in schema.mutable.names:
+            rows[name][escaped] = full[name]
     return rows
