@@ -17,7 +17,9 @@ def parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("crowd", help="one server, one crowd")
     one.add_argument("--players", type=int, default=500)
-    one.add_argument("--seconds", type=float, default=20.0, help="to measure, after all have joined")
+    one.add_argument(
+        "--seconds", type=float, default=20.0, help="to measure, after all have joined"
+    )
     one.add_argument("--visible", type=float, default=50.0, help="ships in each client's interest")
     one.add_argument(
         "--scenario",

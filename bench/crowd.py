@@ -74,7 +74,6 @@ class Measured:
 def tickstorm(load: Load) -> ServerProcess:
     """This project's server, as anyone would start it, sized for `load`."""
     port = free_port()
-    uwsgi = Path(sysconfig.get_path("scripts")) / "uwsgi"
     env = {
         "HOST": "127.0.0.1",
         "PORT": str(port),
@@ -87,8 +86,13 @@ def tickstorm(load: Load) -> ServerProcess:
         "TICK_HZ": str(TICK_HZ),
         "SEED": str(load.seed),
     }
-    command = [str(uwsgi) if uwsgi.exists() else "uwsgi", "uwsgi.ini"]
-    return ServerProcess(command, port, env, health=True)
+    return ServerProcess([uwsgi(), "uwsgi.ini"], port, env, health=True)
+
+
+def uwsgi() -> str:
+    """The uWSGI of this Python's environment, else the one on the path."""
+    own = Path(sysconfig.get_path("scripts")) / "uwsgi"
+    return str(own) if own.exists() else "uwsgi"
 
 
 def measure(load: Load, server: ServerProcess, progress=None) -> Measured:
@@ -217,9 +221,7 @@ def failures(result: dict) -> list[str]:
     if result["rate_hz"] < least:
         found.append(f"the server ticked {result['rate_hz']:.2f} times a second, not {TICK_HZ}")
     elif result["snapshot_hz"] < least and result["scenario"] != "churn":
-        found.append(
-            f"players got {result['snapshot_hz']:.2f} snapshots a second, not {TICK_HZ}"
-        )
+        found.append(f"players got {result['snapshot_hz']:.2f} snapshots a second, not {TICK_HZ}")
     return found
 
 
@@ -280,7 +282,9 @@ def table(result: dict) -> str:
     lines = [f"  {label:<{width}}  {value:>10} {unit}".rstrip() for label, value, unit in rows]
     phases = result["server_stats"].get("phase_us")
     if phases:
-        parts = ", ".join(f"{name} {value / result['players']:.2f}" for name, value in phases.items())
+        parts = ", ".join(
+            f"{name} {value / result['players']:.2f}" for name, value in phases.items()
+        )
         lines.append(f"  µs per player and tick: {parts}")
     shed = {name: count for name, count in result["shed"].items() if count}
     if shed:

@@ -271,11 +271,7 @@ class Crowd:
         self.since[client] = time.monotonic()
         self.connection[client] = len(self.group_of)
         self.group_of.append(
-            SLOW
-            if client in self.slow
-            else NEWCOMER
-            if client >= self.newcomers_from
-            else REGULAR
+            SLOW if client in self.slow else NEWCOMER if client >= self.newcomers_from else REGULAR
         )
         self._connect(client)
 
@@ -520,8 +516,10 @@ class Crowd:
 
         if self.dialect.head_at:
             x, y = self.heads["x"], self.heads["y"]
-            middle, margin = self.world / 2, 160.0
-            back = (x < margin) | (y < margin) | (x > self.world - margin) | (y > self.world - margin)
+            middle, margin = self.world / 2, 64.0
+            back = (
+                (x < margin) | (y < margin) | (x > self.world - margin) | (y > self.world - margin)
+            )
             if self.scenario.gather:
                 back |= self.gathering & (np.hypot(x - middle, y - middle) > CELL / 3)
             back = np.flatnonzero(back & (self.heads["tick"] > 0))
@@ -790,7 +788,9 @@ class Run:
             "snapshot_gap_ms_p50": gap["p50"],
             "snapshot_gap_ms_p99": gap["p99"],
             "snapshot_gap_ms_max": gap["max"],
-            "bytes_per_player_s": round((crowd.bytes_in - bytes_in) / elapsed / max(crowd.playing, 1)),
+            "bytes_per_player_s": round(
+                (crowd.bytes_in - bytes_in) / elapsed / max(crowd.playing, 1)
+            ),
             "inputs_per_s": round((crowd.inputs_out - inputs_out) / elapsed, 1),
             "inputs_withheld": crowd.inputs_withheld,
             "visible_mean": _mean(count for _, count in crowd.visible_seen),

@@ -1,1 +1,2 @@
-CONTENDERS={}
+def main(*_):
+    return 0

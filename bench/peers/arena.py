@@ -1,0 +1,168 @@
+"""The same game, interest and bodies as the server's, without any transport.
+
+Servers that differ from this project's only in how they move bytes are built on it:
+`picows_server` and `uwsgi_websockets`. It keeps no sessions, sheds no load and limits
+nobody, as a first server written by hand would not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import monotonic
+
+import msgpack
+import numpy as np
+
+import game
+from server import inputs, snapshot, wire
+from server.game_interface import WorldSettings
+from server.history import RING, KindHistory
+from server.interest import CELL_SIZE, Grid
+from server.ticker import Ticker
+
+NEVER = -RING
+"""Tick of a baseline that is too old to be used."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the benchmark passes to a peer in its environment."""
+
+    port: int
+    tick_hz: int
+    world_size: int
+    max_players: int
+    seed: int
+
+    @classmethod
+    def read(cls) -> Settings:
+        return cls(
+            port=int(os.environ["PORT"]),
+            tick_hz=int(os.environ["TICK_HZ"]),
+            world_size=int(os.environ["WORLD_SIZE"]),
+            max_players=int(os.environ["MAX_PLAYERS"]),
+            seed=int(os.environ["SEED"]),
+        )
+
+
+class Arena:
+    """One world and what each client was last sent, by slot."""
+
+    def __init__(self, settings: Settings):
+        world = WorldSettings(settings.tick_hz, settings.world_size, settings.max_players, orbs=0)
+        self.settings = settings
+        self.world = game.create_world(world, settings.seed)
+        self.grid = Grid(settings.world_size)
+        self.histories = [
+            KindHistory(kind, len(view.present), self.grid)
+            for kind, view in zip(game.KINDS, self.world.view(), strict=True)
+        ]
+        slots = self.world.capacity
+        self.cell = np.zeros(slots, np.int64)
+        self.baseline_tick = np.full(slots, NEVER, np.int64)
+        self.baseline_cell = np.zeros(slots, np.int64)
+        self.applied = np.zeros(slots, np.uint16)
+        self._messages: list[bytes] = []
+        self._sources: list[int] = []
+
+    def ticker(self) -> Ticker:
+        return Ticker(self.settings.tick_hz, monotonic())
+
+    def join(self, message: bytes) -> tuple[int, bytes]:
+        """A slot and the WELCOME message for the client that sent this HELLO."""
+        kind, *fields = wire.decode(message)
+        if kind != wire.HELLO:
+            raise wire.ProtocolViolation(wire.Close.HELLO_EXPECTED, "not a HELLO")
+        name = fields[2]
+        slot = self.world.join(name, True)
+        self.cell[slot] = 0
+        self.baseline_tick[slot] = NEVER
+        welcome = {
+            "version": wire.PROTOCOL_VERSION,
+            "schema": game.checksum(),
+            "declaration": game.declaration(),
+            "room": "bench",
+            "slot": slot,
+            "name": name,
+            "tick": self.world.tick,
+            "tick_hz": self.settings.tick_hz,
+            "snapshot_ticks": 1,
+            "size": self.settings.world_size,
+            "cell": CELL_SIZE,
+            "token": "",
+            "resumed": False,
+            "grace_s": 0,
+            "rules": self.world.rules(),
+            "server": "peer",
+        }
+        return slot, msgpack.packb([wire.WELCOME, welcome])
+
+    def leave(self, slot: int) -> None:
+        self.world.leave(slot)
+
+    def put(self, slot: int, message: bytes) -> None:
+        """A message of the player in `slot`; all but inputs are passed over."""
+        if len(message) == wire.INPUT_SIZE and message[:4] == wire.INPUT_PREFIX:
+            self._messages.append(message)
+            self._sources.append(slot)
+
+    def tick(self, slots: list[int]) -> tuple[np.ndarray, Iterator[bytes], Iterator[bytes]]:
+        """Step the world; the snapshots of the clients in `slots`.
+
+        Returns ``(slots: intp[n], starts, bodies)``: a whole unmasked frame is
+        ``start + body``. `commit` must be told which of them went out.
+        """
+        self.world.step(self._commands())
+        tick = self.world.tick
+        for history, view in zip(self.histories, self.world.view(), strict=True):
+            history.record(tick, view)
+
+        due = np.array(slots, np.intp)
+        cell = self.grid.viewer_cell(self.cell[due], *self.world.eyes(due))
+        self.cell[due] = cell
+        age = tick - self.baseline_tick[due]
+        groups, member_of = snapshot.group(cell, age, self.baseline_cell[due])
+        bodies = snapshot.encode(tick, self.histories, groups)
+        sizes = np.array([len(body) for body in bodies], np.int64)
+        age = groups.age[member_of]
+
+        heads = np.zeros(len(due), wire.HEAD)
+        heads["tick"] = tick
+        heads["ack_seq"] = self.applied[due]
+        heads["slack"] = wire.NO_SLACK
+        heads["baseline_age"] = age
+        heads["flags"] = np.where(age == snapshot.FULL_AGE, wire.FLAG_FULL, 0)
+        heads["snapshot_ticks"] = 1
+        heads["self"] = self.world.self_rows(due)
+        data, begins, size = wire.snapshot_starts(heads, sizes[member_of])
+        starts = map(data.__getitem__, map(slice, begins, range(size, len(data) + 1, size)))
+        return due, starts, map(bodies.__getitem__, member_of.tolist())
+
+    def _commands(self) -> np.ndarray:
+        """STEP_COMMAND[m]: the newest input of each player that sent any."""
+        messages, sources = self._messages, self._sources
+        self._messages, self._sources = [], []
+        raw = np.frombuffer(b"".join(messages), np.uint8).reshape(-1, wire.INPUT_SIZE)
+        rows = np.ascontiguousarray(raw[:, len(wire.INPUT_PREFIX) :]).view(wire.INPUT_ROW).ravel()
+        slots, last = np.unique(np.array(sources, np.intp)[::-1], return_index=True)
+        rows = rows[::-1][last]
+        self.applied[slots] = rows["seq"]
+        return inputs.commands(slots, rows)
+
+    def commit(self, slots: np.ndarray, sent: list[bool]) -> None:
+        """The baseline moves for those whose snapshot went out."""
+        taken = slots[np.array(sent, bool)]
+        self.baseline_tick[taken] = self.world.tick
+        self.baseline_cell[taken] = self.cell[taken]
+
+
+def payload(frame: bytes) -> bytes:
+    """A server frame without its header: for transports that frame by themselves.
+
+    >>> payload(wire.frame([1])) == msgpack.packb([1])
+    True
+    """
+    length = frame[1]
+    return frame[2 if length < 126 else 4 if length == 126 else 10 :]
