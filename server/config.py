@@ -32,7 +32,7 @@ class Config:
     bots: int = _option(24, "bots that the server brings along; 0 for none", 0, 1000)
     tick_hz: int = _option(20, "simulation steps, and snapshots at most, per second", 10, 60)
     world_size: int = _option(
-        6144, "side of the square world, units; a multiple of 1024", 2048, 32768, multiple=1024
+        6144, "side of the square world, units; a multiple of 1024", 2048, 31744, multiple=1024
     )
     max_players: int = _option(1000, "players admitted, bots included", 1, 20000)
     max_spectators: int = _option(50, "spectators admitted beside the players", 0, 5000)
@@ -57,9 +57,7 @@ class Config:
     )
     send_buffer: int = _option(65536, "SO_SNDBUF of each socket, bytes", 8192, 1 << 20)
     data_dir: str = _option("var", "folder for what must outlive the process (the token secret)")
-    secret: str = _option(
-        "", "key that signs resume tokens; empty: kept in DATA_DIR", secret=True
-    )
+    secret: str = _option("", "key that signs resume tokens; empty: kept in DATA_DIR", secret=True)
     log_level: str = _option(
         "info", "one of debug, info, warning, error", choices=("debug", "info", "warning", "error")
     )

@@ -33,7 +33,8 @@ class KindHistory:
     ``order: uint16[RING, n]`` (present slots sorted by cell, then slot),
     ``starts: int32[RING, cells + 1]`` (where each cell begins in `order`),
     ``state: uint8[2, RING, n, width]`` (near and far mutable rows, zero-padded to
-    whole 8-byte words, also seen as ``words: uint64[2 * RING * n, width / 8]``).
+    whole 8-byte words; also seen as ``rows: uint8[2 * RING * n, width]`` and, word by
+    word, as ``words``: uint64[2 * RING * n] each).
     """
 
     def __init__(self, kind, slots: int, grid: Grid):
@@ -45,22 +46,20 @@ class KindHistory:
         mutable = kind.dtype("delta", "state")
         self.row_bytes = mutable.itemsize
         width = -(-self.row_bytes // 8) * 8
-        delta = [c.name for c in kind.columns if c.role == "delta"]
-        self.delta_columns = [(mutable.fields[c][1], mutable[c].itemsize) for c in delta]
-        """(offset, bytes) of each delta column in a mutable row."""
-        if delta and mutable[delta[0]].itemsize != 2:
-            raise ValueError(f"kind {kind.name!r}: its first delta column must be 16 bits wide")
+        self.delta_columns = _delta_columns(kind, mutable)
+        """(word, shift, bytes) of each delta column in a mutable row."""
         mask = np.zeros(width, np.uint8)
         mask[: self.row_bytes] = 0xFF
-        for offset, size in self.delta_columns:
-            mask[offset : offset + size] = 0
-        self.state_mask = mask.view(np.uint64)
-        """uint64[width / 8]: which bits of a row are not in delta columns."""
+        for word, shift, size in self.delta_columns:
+            mask[8 * word + shift // 8 :][:size] = 0
+        self.state_masks = mask.view(np.uint64).tolist()
+        """For each word of a row, the bits that are not in delta columns."""
         self.cell = np.full((RING, slots), grid.nowhere, np.uint16)
         self.order = np.zeros((RING, slots), np.uint16)
         self.starts = np.zeros((RING, grid.count + 1), np.int32)
         self.state = np.zeros((2, RING, slots, width), np.uint8)
-        self.words = self.state.reshape(2 * RING * slots, width).view(np.uint64)
+        self.rows = self.state.reshape(2 * RING * slots, width)
+        self.words = list(self.rows.view(np.uint64).T)
         self.born = np.zeros(slots, np.int64)
         self.static = np.zeros(slots, kind.dtype("static"))
         self.changed_at = np.zeros(grid.count, np.int64)
@@ -104,8 +103,9 @@ class KindHistory:
                 due = new | ((tick + slots) % stride == 0)
                 state[now] = state[before]
                 state[now, slots[due], : self.row_bytes] = rows[slots[due]]
-            words = self.words.reshape(2, RING, self.slots, -1)[level]
-            differs |= (words[now] != words[before]).any(axis=1)
+            for words in self.words:
+                word = words.reshape(2, RING, self.slots)[level]
+                differs |= word[now] != word[before]
         return differs & view.present
 
     def _mark_changed(self, tick: int, *cells: np.ndarray) -> None:
@@ -139,3 +139,20 @@ class KindHistory:
         index += np.arange(len(index))
         slot = self.order.ravel().take(index).astype(np.intp)
         return np.repeat(np.arange(len(cell)), per_group), slot
+
+
+def _delta_columns(kind, mutable: np.dtype) -> list[tuple[int, int, int]]:
+    """Where the delta columns are: (word, shift within it in bits, bytes) each."""
+    places = []
+    for column in kind.columns:
+        if column.role == "delta":
+            offset, size = mutable.fields[column.name][1], mutable[column.name].itemsize
+            if offset // 8 != (offset + size - 1) // 8:
+                raise ValueError(
+                    f"kind {kind.name!r}: delta column {column.name!r} crosses an 8-byte "
+                    "boundary of the row; declare it elsewhere"
+                )
+            places.append((offset // 8, offset % 8 * 8, size))
+    if places and places[0][2] != 2:
+        raise ValueError(f"kind {kind.name!r}: its first delta column must be 16 bits wide")
+    return places

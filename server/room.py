@@ -44,7 +44,9 @@ class Room:
 
     cell_size = CELL_SIZE
 
-    def __init__(self, id: str, config: Config, world: World, clock: Callable[[], float] = monotonic):
+    def __init__(
+        self, id: str, config: Config, world: World, clock: Callable[[], float] = monotonic
+    ):
         self.id = id
         self.config = config
         self.world = world

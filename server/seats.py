@@ -127,9 +127,7 @@ class Seats:
 
     def idle(self, tick: int, limit: int) -> np.ndarray:
         """intp[m]: players who gave no input for `limit` ticks."""
-        return np.flatnonzero(
-            self.connected & (self.slot != NO_SLOT) & (tick - self.acted > limit)
-        )
+        return np.flatnonzero(self.connected & (self.slot != NO_SLOT) & (tick - self.acted > limit))
 
     def silent(self, tick: int, hz: int) -> tuple[np.ndarray, np.ndarray]:
         """intp[m] each: who should be pinged, and who has been silent for too long."""

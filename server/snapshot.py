@@ -16,6 +16,7 @@ The bytes are drawn in PROTOCOL.md, "SNAPSHOT".
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
@@ -110,7 +111,7 @@ def _parts(tick: int, history: KindHistory, groups: Groups, full: np.ndarray) ->
     g = len(full)
     cell, baseline_cell, baseline_tick = groups.cell, groups.baseline_cell, tick - groups.age
     grid, cell_now = history.grid, history.cell[tick % RING]
-    far = RING * history.slots  # from an entity's near state to its far one in `words`
+    far = RING * history.slots  # from an entity's near row to its far one
 
     # Who is visible, and which of them the group knows already.
     group, slot = history.rows_in_blocks(np.full(g, tick), cell)
@@ -154,50 +155,50 @@ def _update_parts(history: KindHistory, group, now, then, used) -> list:
     """Changed bits, deltas and escaped rows of the survivors.
 
     Args: `group`, `now`, `then`: intp[k], each survivor's group and its places in
-    `history.words` now and at the baseline; `used`: bool[g], set here where a
+    `history.rows` now and at the baseline; `used`: bool[g], set here where a
     group has anything to update.
     """
-    words = history.words
-    difference = words.take(now, axis=0) ^ words.take(then, axis=0)
-    changed = np.flatnonzero(difference.any(axis=1))
+    words_now = [words.take(now) for words in history.words]
+    words_then = [words.take(then) for words in history.words]
+    differs = [a ^ b for a, b in zip(words_now, words_then)]
+    changed = np.flatnonzero(reduce(np.bitwise_or, differs))
+    changed_group = group.take(changed)
     survivors = _count(group, len(used))
-    changes = _count(group.take(changed), len(used))
+    changes = _count(changed_group, len(used))
     used |= changes > 0
 
     bitmap = np.where(used, (survivors + 7) // 8, 0)
     first_bit = (np.cumsum(bitmap) - bitmap) * 8 - (np.cumsum(survivors) - survivors)
     bits = np.zeros(int(bitmap.sum()) * 8, bool)
-    bits[first_bit.take(group.take(changed)) + changed] = True
+    bits[first_bit.take(changed_group) + changed] = True
 
-    flat = history.state.reshape(len(words), -1)
-    row_now, row_then = flat.take(now.take(changed), axis=0), flat.take(then.take(changed), axis=0)
-    escape = (difference.take(changed, axis=0) & history.state_mask).any(axis=1)
+    escape = np.zeros(len(changed), bool)
+    for word, mask in zip(differs, history.state_masks):
+        escape |= (word.take(changed) & np.uint64(mask)) != 0
     deltas = []
-    for offset, size in history.delta_columns:
-        code = f"<u{size}"
-        a = row_now[:, offset : offset + size].copy().view(code).ravel().astype(np.int32)
-        b = row_then[:, offset : offset + size].copy().view(code).ravel().astype(np.int32)
-        delta = a - b
-        if size == 1:
-            delta = delta.astype(np.int8)  # wraps at 256, so every difference fits
-        else:
+    for word, shift, size in history.delta_columns:
+        mask = np.uint64((1 << 8 * size) - 1)
+        value = (words_now[word].take(changed) >> np.uint64(shift)) & mask
+        delta = value.astype(np.int32)
+        delta -= ((words_then[word].take(changed) >> np.uint64(shift)) & mask).astype(np.int32)
+        if size > 1:  # a single byte wraps at 256, so every difference of it fits
             escape |= (delta <= ESCAPE) | (delta >= -ESCAPE)
-        deltas.append(delta)
+        deltas.append(delta.astype(np.int8))
     # The mark of an escape is in the first delta; without delta columns every change is a row.
     for i, delta in enumerate(deltas):
         delta[escape] = 0 if i else ESCAPE
-    rows = row_now[escape if deltas else slice(None), : history.row_bytes]
-    escapes = _count(group.take(changed[escape]), len(used)) if deltas else changes
+    escaped = np.flatnonzero(escape) if deltas else np.arange(len(changed))
+    rows = history.rows[now.take(changed.take(escaped)), : history.row_bytes]
     return [
         (np.packbits(bits, bitorder="little")[:, None], bitmap),
-        *((_bytes(delta.astype(np.int8)), changes) for delta in deltas),
-        (rows, escapes),
+        *((_bytes(delta), changes) for delta in deltas),
+        (rows, _count(changed_group.take(escaped), len(used))),
     ]
 
 
 def _enter_rows(history: KindHistory, slot: np.ndarray, now: np.ndarray) -> np.ndarray:
     """uint8[m, row]: id, mutable columns as published, static columns."""
-    mutable = history.state.reshape(len(history.words), -1)[now, : history.row_bytes]
+    mutable = history.rows[now, : history.row_bytes]
     return np.hstack([_bytes(slot.astype("<u2")), mutable, _bytes(history.static[slot])])
 
 

@@ -221,9 +221,11 @@ def test_a_heading_wraps_and_a_step_of_64_units_escapes_to_a_full_row():
         for x in (563.5, 564)
     )
     assert near == bytes([1, 0, 0, 0, 0, 1, 127, 0, 10])
-    assert far == bytes([1, 0, 0, 0, 0, 1, 128, 0, 0]) + np.array(
-        [(1128, 1000, 4, 0, 0, 0)], schema.SHIP.dtype("delta", "state")
-    ).tobytes()
+    assert (
+        far
+        == bytes([1, 0, 0, 0, 0, 1, 128, 0, 0])
+        + np.array([(1128, 1000, 4, 0, 0, 0)], schema.SHIP.dtype("delta", "state")).tobytes()
+    )
 
 
 def test_a_reused_slot_leaves_and_enters_in_one_snapshot():
@@ -279,4 +281,3 @@ def test_a_crowd_takes_turns_and_everyone_is_fresh_within_a_few_ticks(monkeypatc
                 assert len(body) <= 1 + 4 + n // 8 + 3 * rows
             window = np.array(recent[-stride:])
             assert (known["x"] == window).any(axis=0).all(), "nobody is older than the stride"
-
