@@ -10,7 +10,7 @@ export class Audio {
     this.last = {};
     this.combo = 0;
     const start = () => this.start();
-    for (const type of ["pointerdown", "keydown", "touchend"])
+    for (const type of ["pointerdown", "pointerup", "keydown"])
       addEventListener(type, start, { passive: true });
     document.addEventListener("visibilitychange", () => this.level());
     settings.onChange((key) => {
@@ -19,6 +19,7 @@ export class Audio {
   }
 
   start() {
+    if (navigator.userActivation?.isActive === false) return; // a touch counts when it ends
     if (this.context) {
       if (this.context.state === "suspended") this.context.resume();
       return;

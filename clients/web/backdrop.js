@@ -82,19 +82,22 @@ function paintNebula(size) {
     const a = rise(teal[i], 0.4) * shade;
     const b = rise(violet[i], 0.38) * shade;
     const lit = a * b * 6;
-    image.data[4 * i] = 5 + 10 * a + 104 * b + 80 * lit;
-    image.data[4 * i + 1] = 6 + 88 * a + 16 * b + 50 * lit;
-    image.data[4 * i + 2] = 17 + 112 * a + 132 * b + 80 * lit;
+    image.data[4 * i] = 5 + 8 * a + 84 * b + 56 * lit;
+    image.data[4 * i + 1] = 6 + 76 * a + 12 * b + 36 * lit;
+    image.data[4 * i + 2] = 17 + 98 * a + 110 * b + 56 * lit;
     image.data[4 * i + 3] = 255;
   }
   return image;
 }
 
+const NEBULA_SIZE = 256;
+let nebula = null; // painted once, baked for each scale
+
 export class Backdrop {
   /** `scale`: device px per unit; `width, height`: device px of the picture. */
   constructor(scale, width, height) {
     this.scale = scale;
-    this.tileSize = Math.max(width, height) > 1700 ? 2048 : 1024;
+    this.tileSize = Math.max(width, height) > 1300 ? 2048 : 1024;
     this.tile = this.bakeNebula();
     this.layers = STAR_LAYERS.map((layer, i) => this.scatter(layer, seeded(40 + i)));
     this.field = Math.round(STAR_FIELD * scale);
@@ -104,9 +107,11 @@ export class Backdrop {
 
   bakeNebula() {
     const size = this.tileSize;
-    const small = paintNebula(256);
-    const source = bake(256 + 2, 256 + 2, (ctx) => {
-      for (const x of [-255, 1, 257]) for (const y of [-255, 1, 257]) ctx.putImageData(small, x, y);
+    const small = (nebula ??= paintNebula(NEBULA_SIZE));
+    const edge = NEBULA_SIZE; // the source has a rim of one px from the other side, to tile
+    const source = bake(edge + 2, edge + 2, (ctx) => {
+      for (const x of [1 - edge, 1, 1 + edge])
+        for (const y of [1 - edge, 1, 1 + edge]) ctx.putImageData(small, x, y);
     });
     const random = seeded(11);
     return bake(
@@ -114,7 +119,7 @@ export class Backdrop {
       size,
       (ctx) => {
         ctx.imageSmoothingQuality = "high";
-        ctx.drawImage(source, 1, 1, 256, 256, 0, 0, size, size);
+        ctx.drawImage(source, 1, 1, edge, edge, 0, 0, size, size);
         for (let i = 0; i < 900; i++) {
           const bright = random() ** 4;
           ctx.fillStyle = `hsl(${200 + 80 * random()} 70% 85% / ${0.12 + 0.55 * bright})`;

@@ -33,7 +33,14 @@ export function grouped(number) {
 }
 
 /** Colours of the map's cells with 1, 2, 4, 8, 16 and more ships. */
-const HEAT = ["#4a6cd8", "#6f7cf0", "#a678f0", "#e07ac8", "#ff9a6a", "#ffd27a"];
+const HEAT = [
+  "rgb(80 120 255 / .22)",
+  "rgb(110 110 255 / .34)",
+  "rgb(160 110 250 / .44)",
+  "rgb(220 110 210 / .52)",
+  "rgb(255 130 130 / .6)",
+  "rgb(255 200 110 / .7)",
+];
 
 export class Hud {
   constructor() {
@@ -217,7 +224,7 @@ export class Hud {
       this.deathS = self.respawnS;
       write(byId("death-by"), this.killer ? `by ${this.killer}` : "");
     }
-    if (self.alive) this.killer = "";
+    if (self.alive && !this.wasAlive) this.killer = "";
     this.wasAlive = self.alive;
     this.death.hidden = !dead;
     if (!dead) return;
@@ -234,17 +241,6 @@ export class Hud {
     if (map.width !== side) map.width = map.height = side;
     ctx.clearRect(0, 0, side, side);
     const scale = side / size;
-
-    ctx.strokeStyle = "rgb(120 180 255 / .12)";
-    ctx.lineWidth = 1;
-    ctx.beginPath();
-    for (let i = 1; i < 4; i++) {
-      ctx.moveTo((i * side) / 4, 0);
-      ctx.lineTo((i * side) / 4, side);
-      ctx.moveTo(0, (i * side) / 4);
-      ctx.lineTo(side, (i * side) / 4);
-    }
-    ctx.stroke();
 
     if (heat.cells) this.drawHeat(ctx, heat, side / heat.width);
     const dot = Math.max(2, Math.round(side / 70));
@@ -266,16 +262,17 @@ export class Hud {
     ctx.fill();
   }
 
-  /** A square per cell with ships, the larger and hotter the more there are. */
+  /** Cells with ships in them, the hotter the more there are. */
   drawHeat(ctx, { width, cells }, pitch) {
     for (let i = 0; i < cells.length; i++) {
       if (cells[i] === 0) continue;
-      const warmth = Math.min(HEAT.length - 1, Math.floor(Math.log2(cells[i])));
-      const half = pitch * (0.2 + 0.06 * warmth);
-      const x = ((i % width) + 0.5) * pitch;
-      const y = (Math.floor(i / width) + 0.5) * pitch;
-      ctx.fillStyle = HEAT[warmth];
-      ctx.fillRect(x - half, y - half, 2 * half, 2 * half);
+      ctx.fillStyle = HEAT[Math.min(HEAT.length - 1, Math.floor(Math.log2(cells[i])))];
+      ctx.fillRect(
+        (i % width) * pitch + 0.5,
+        Math.floor(i / width) * pitch + 0.5,
+        pitch - 1,
+        pitch - 1,
+      );
     }
   }
 }

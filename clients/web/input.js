@@ -1,6 +1,7 @@
 /** Keyboard, mouse, touch sticks and gamepad, all read into one intent. */
 
 const STICK_REACH = 52; // CSS px from a stick's centre to its rim
+const BOOST_REACH = 82; // pulled farther than this, the left stick boosts
 const DEAD_ZONE = 0.22;
 const FIRE_ZONE = 0.4; // the right stick fires beyond this
 
@@ -35,6 +36,7 @@ class Stick {
     this.pointer = null;
     this.angle = 0;
     this.size = 0;
+    this.far = false;
   }
 
   grab(event) {
@@ -50,6 +52,8 @@ class Stick {
     const dx = event.clientX - this.originX;
     const dy = event.clientY - this.originY;
     readStick(dx, dy, this);
+    this.far = Math.hypot(dx, dy) > BOOST_REACH;
+    this.element.classList.toggle("far", this.far);
     const shorten = Math.min(1, STICK_REACH / (Math.hypot(dx, dy) || 1));
     this.knob.style.transform = `translate(${dx * shorten}px, ${dy * shorten}px)`;
   }
@@ -57,20 +61,20 @@ class Stick {
   release() {
     this.pointer = null;
     this.size = 0;
-    this.element.classList.remove("held");
+    this.far = false;
+    this.element.classList.remove("held", "far");
   }
 }
 
 export class Input {
   /** `canvas` takes pointers; `sticks` are the elements of the left and right stick. */
-  constructor(canvas, moveElement, aimElement, boostButton) {
+  constructor(canvas, moveElement, aimElement) {
     this.intent = { move: 0, thrust: false, boost: false, fire: false, aim: 0 };
     this.enabled = false;
     this.held = { up: false, down: false, left: false, right: false, boost: false, fire: false };
     this.mouse = { x: 0, y: 0, fire: false, boost: false, seen: false };
     this.moveStick = new Stick(moveElement);
     this.aimStick = new Stick(aimElement);
-    this.touchBoost = false;
     this.gamepads = 0;
     this.pad = { angle: 0, size: 0, aimAngle: 0, aimSize: 0, fire: false, boost: false };
 
@@ -83,15 +87,6 @@ export class Input {
     addEventListener("pointermove", (event) => this.onPointerMove(event));
     addEventListener("pointerup", (event) => this.onPointerUp(event));
     addEventListener("pointercancel", (event) => this.onPointerUp(event));
-    boostButton.addEventListener("pointerdown", (event) => {
-      this.touchBoost = true;
-      event.preventDefault();
-    });
-    for (const type of ["pointerup", "pointercancel", "pointerleave"]) {
-      boostButton.addEventListener(type, () => {
-        this.touchBoost = false;
-      });
-    }
     addEventListener("gamepadconnected", () => {
       this.gamepads += 1;
     });
@@ -151,7 +146,7 @@ export class Input {
 
   releaseAll() {
     for (const action of Object.keys(this.held)) this.held[action] = false;
-    this.mouse.fire = this.mouse.boost = this.touchBoost = false;
+    this.mouse.fire = this.mouse.boost = false;
     this.moveStick.release();
     this.aimStick.release();
   }
@@ -195,7 +190,7 @@ export class Input {
       intent.aim = Math.atan2(mouse.y - shipY, mouse.x - shipX);
     else if (intent.thrust) intent.aim = intent.move;
 
-    intent.boost = held.boost || mouse.boost || this.touchBoost || pad.boost;
+    intent.boost = held.boost || mouse.boost || moveStick.far || pad.boost;
     intent.fire = held.fire || mouse.fire || aimStick.size > FIRE_ZONE || pad.fire;
     if (!this.enabled) intent.thrust = intent.boost = intent.fire = false;
     return intent;

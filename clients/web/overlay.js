@@ -3,6 +3,7 @@
 import { WINDOW_MS } from "./stats.js";
 
 const REDRAW_MS = 100;
+const BASE_PX = 13.5; // root font size at which a unit here is a CSS px
 const WIDTH = 290;
 const FONT = '10.5px ui-monospace, "DejaVu Sans Mono", monospace';
 const ROW = 44;
@@ -49,7 +50,8 @@ export class Overlay {
     this.due = nowMs + REDRAW_MS;
     const { canvas, ctx } = this;
     const series = stats ? stats.series : [];
-    const ratio = devicePixelRatio;
+    const zoom = parseFloat(getComputedStyle(document.documentElement).fontSize) / BASE_PX;
+    const ratio = devicePixelRatio * zoom;
     const height = series.length * ROW + 16 * Math.ceil(Object.keys(parts).length / 2) + 14;
     if (
       canvas.width !== Math.round(WIDTH * ratio) ||
@@ -57,14 +59,15 @@ export class Overlay {
     ) {
       canvas.width = Math.round(WIDTH * ratio);
       canvas.height = Math.round(height * ratio);
-      canvas.style.width = `${WIDTH}px`;
-      canvas.style.height = `${height}px`;
+      canvas.style.width = `${WIDTH * zoom}px`;
+      canvas.style.height = `${height * zoom}px`;
     }
     ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
     ctx.clearRect(0, 0, WIDTH, height);
-    series.forEach((one, row) =>
-      this.plot(one, this.figures(one, stats, nowMs), row, series.length, nowMs),
-    );
+    series.forEach((one, row) => {
+      const events = one === stats.bytes || one === stats.correction;
+      this.plot(one, this.figures(one, stats, nowMs), events, row, nowMs);
+    });
     this.list(parts, series.length * ROW + 18);
   }
 
@@ -82,13 +85,13 @@ export class Overlay {
       : "–";
   }
 
-  plot(series, figures, row, rows, nowMs) {
+  plot(series, figures, events, row, nowMs) {
     const { ctx, bins } = this;
     const x = 8;
     const y = 6 + row * ROW;
     const width = WIDTH - 16;
     const height = ROW - 18;
-    const hue = (185 + (row * 300) / rows) % 360;
+    const hue = (185 + row * 38) % 360;
 
     bins.fill(NaN);
     let most = 0;
@@ -115,22 +118,20 @@ export class Overlay {
     ctx.fillStyle = "#dfe9ff";
     ctx.fillText(figures, x + width, y + 9);
 
-    ctx.fillStyle = `hsl(${hue} 95% 66% / .28)`;
+    // Measures hold until the next one; events stand alone.
+    ctx.strokeStyle = `hsl(${hue} 95% 68%)`;
+    ctx.lineWidth = 1.3;
+    ctx.beginPath();
+    let pen = false;
     for (let i = 0; i < BINS; i++) {
-      if (bins[i] !== bins[i]) continue;
-      const high = level(bins[i]);
-      ctx.fillRect(
-        x + (i / BINS) * width,
-        Math.min(high, level(0)),
-        width / BINS + 0.3,
-        Math.abs(level(0) - high),
-      );
+      if (Number.isNaN(bins[i])) continue;
+      const px = x + ((i + 0.5) / BINS) * width;
+      if (events) ctx.moveTo(px, level(0));
+      if (pen || events) ctx.lineTo(px, level(bins[i]));
+      else ctx.moveTo(px, level(bins[i]));
+      pen = true;
     }
-    ctx.fillStyle = `hsl(${hue} 95% 70%)`;
-    for (let i = 0; i < BINS; i++) {
-      if (bins[i] === bins[i])
-        ctx.fillRect(x + (i / BINS) * width, level(bins[i]) - 0.7, width / BINS + 0.3, 1.4);
-    }
+    ctx.stroke();
   }
 
   list(parts, y) {
