@@ -79,9 +79,9 @@ export class PlaybackClock {
 
 export class InputClock {
   static GOAL = 0; // ticks of slack: there when its tick begins, and not a whole tick earlier
-  static WINDOW_S = 3;
+  static WINDOW_S = 2;
   static NUDGE = 0.1; // ticks to move ahead after an input that was late once
-  static EARLY_STEP = 0.25; // ticks to fall back when nearly all are early
+  static EARLY_STEP = 0.4; // ticks to fall back when nearly all are early
   static EARLY_SHARE = 0.9;
   static SLEW = 0.05; // largest deviation from the real pace
   static SNAP_TICKS = 4;
