@@ -56,7 +56,7 @@ class Bot:
     """Bot `number` of a run. Seed and number decide its name, temperament and luck.
 
     Attributes: ``connected`` (now, after WELCOME), ``ever_connected``, ``trouble``
-    (why it is not connected).
+    (why it is not connected), ``session`` (the present or last one).
     """
 
     def __init__(self, uri: WebSocketURI, number: int, seed: int, tally: Tally) -> None:
@@ -64,6 +64,7 @@ class Bot:
         self.name = bot_name(self.temperament, number // len(TEMPERAMENTS))
         self.connected = self.ever_connected = False
         self.trouble = "has not tried yet"
+        self.session: Session | None = None
         self._uri, self._tally = uri, tally
         self._seed = f"{seed}/{number}"
         self._random = random.Random(self._seed)
@@ -98,7 +99,9 @@ class Bot:
         """One connection, until it ends (`Dropped`) or `stopping` is set."""
         connection = Connection(self._uri)
         now = time.monotonic()
-        session = Session(self.name, self.temperament, self._seed, self._token, self._tally, now)
+        session = self.session = Session(
+            self.name, self.temperament, self._seed, self._token, self._tally, now
+        )
         try:
             connection.send(session.hello())
             while not stopping.is_set():

@@ -101,6 +101,11 @@ class Session:
         self._sequence = 0
         self._next_ping = now
 
+    @property
+    def own(self) -> dict | None:
+        """The own ship (SELF by name) in the newest snapshot."""
+        return self._head and self._head["self"]
+
     def hello(self) -> bytes:
         return wire.encode_hello(self.name, self.token, checksum(), bot=True)
 
@@ -160,8 +165,8 @@ class Session:
     def _input(self, target: int) -> bytes:
         delay = target - self.world.tick
         if self.brain.thinks_at(self.world.tick):
-            own = self._head["self"]
-            self.brain.think(look(self.world, self.welcome["slot"], own, self._heat), delay)
+            sight = look(self.world, self.welcome["slot"], self.own, self._heat)
+            self.brain.think(sight, delay)
         aim, move, buttons = self.brain.command()
         self._sequence = (self._sequence + 1) & 0xFFFF
         self.tally.inputs += 1

@@ -345,7 +345,7 @@ def _read_section(
             raise WireError(f"leave of {schema.name} {leave[~known][0]}, which is not known")
         stays = np.ones(len(ids), bool)
         stays[place] = False
-        ids, rows = ids[stays], rows[stays]
+        ids, rows = ids.compress(stays), rows.compress(stays)
         if len(ids) + n_leave != len(stays):
             raise WireError(f"leave of {schema.name} with an id twice: {leave.tolist()}")
 
@@ -357,10 +357,11 @@ def _read_section(
         place, known = _find(ids, enter["id"])
         stays = np.ones(len(ids), bool)
         stays[place[known]] = False
-        ids = np.concatenate([ids[stays], enter["id"]])
-        rows = np.concatenate([rows[stays], enter["row"]])
+        # numpy joins structured arrays field by field, 20 times slower than their bytes.
+        joined = rows.compress(stays).tobytes() + enter["row"].tobytes()
+        ids = np.concatenate([ids.compress(stays), enter["id"]])
         order = ids.argsort()
-        ids, rows = ids[order], rows[order]
+        ids, rows = ids.take(order), np.frombuffer(joined, schema.row).take(order)
         if (ids[1:] == ids[:-1]).any():
             raise WireError(f"enter of {schema.name} with an id twice: {enter['id'].tolist()}")
     return ids, rows
