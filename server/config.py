@@ -32,7 +32,7 @@ class Config:
     bots: int = _option(24, "bots that the server brings along; 0 for none", 0, 1000)
     tick_hz: int = _option(20, "simulation steps, and snapshots at most, per second", 10, 60)
     world_size: int = _option(
-        6144, "side of the square world, units; a multiple of 1024", 2048, 31744, multiple=1024
+        4096, "side of the square world, units; a multiple of 1024", 2048, 31744, multiple=1024
     )
     max_players: int = _option(1000, "players admitted, bots included", 1, 20000)
     max_spectators: int = _option(50, "spectators admitted beside the players", 0, 5000)

@@ -19,8 +19,8 @@ from time import monotonic
 
 from gevent import get_hub
 from gevent.event import Event
-from websockets.frames import Opcode
 from websockets.frames import CloseCode as StandardCode
+from websockets.frames import Opcode
 from websockets.protocol import CLOSED, OPEN
 from websockets.server import ServerProtocol
 
@@ -90,13 +90,13 @@ class Connection:
     # -------------------------------------------------------------- called by the room's tick
 
     def hand_over(self, data: bytes) -> None:
-        """Bytes that the tick has read and that aren't plain inputs; b"" at the end of the stream."""
+        """Bytes that the tick has read and that aren't plain inputs; b"" at the stream's end."""
         self._inbox.append(data)
         self.plain = False  # until the owner has been through it
         self._wake.set()
 
     def push(self, frame: bytes) -> None:
-        """Queue a whole frame; it goes out with the next snapshot, or by the owner if none is due."""
+        """Queue a whole frame; it goes out with the next snapshot or the owner's next flush."""
         self.extra.append(frame)
         if len(self.extra) > 16 and sum(map(len, self.extra)) > EXTRA_BYTES:
             self.close(Close.SLOW, "too slow to take messages")

@@ -28,7 +28,7 @@ class WorldSettings:
     """What a room asks of a world. Sizes in world units."""
 
     tick_hz: int = 20
-    size: int = 6144  # side of the square world
+    size: int = 4096  # side of the square world
     players: int = 1000  # player slots
     orbs: int = -1  # things to collect lying about; -1 lets the game choose
 
@@ -84,7 +84,7 @@ class World(Protocol):
         """Constants that clients need to draw and predict."""
 
     def dump(self) -> dict[str, Any]:
-        """Everything needed to go on from here, as msgpack can carry it (bytes, numbers, str, lists)."""
+        """Everything needed to go on from here, as msgpack can carry it."""
 
     def checksum(self) -> int:
         """CRC-32 of the state: equal after equal calls, different when worlds diverge."""

@@ -88,7 +88,7 @@ class KindHistory:
         self._mark_changed(tick, cell[moved], self.cell[before][moved])
 
     def _publish_state(self, tick, slots, own_cell, population, view, far_interval) -> np.ndarray:
-        """Fill both levels of `state`; returns bool[n]: whose published state differs from before."""
+        """Fill both levels of `state`; returns bool[n]: whose state differs from before."""
         now, before = tick % RING, (tick - 1) % RING
         rows = np.ascontiguousarray(view.mutable).view(np.uint8).reshape(self.slots, -1)
         crowd = int(population.max(initial=0))

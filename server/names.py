@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
-# Control, format (bidirectional overrides, zero-width), surrogate, private, unassigned; line breaks.
+# Control, format (bidirectional overrides, zero-width), surrogate, private, unassigned;
+# line breaks.
 _REFUSED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 DEFAULT_NAME = "Pilot"

@@ -33,14 +33,14 @@ from .wire import INPUT_FRAME_SIZE, INPUT_ROW, NO_SLOT, Close, ProtocolViolation
 log = logging.getLogger("tickstorm.room")
 
 QUEUE_ROWS = 65536
-"""Inputs that owner greenlets may queue between two ticks; what is beyond is dropped and counted."""
+"""Inputs that owner greenlets may queue between two ticks; what is beyond is dropped, counted."""
 
 STALLED_AFTER_S = 2.0
 """Without a tick for so long, the room is not alive."""
 
 
 class Room:
-    """One world and those in it. Nothing here blocks; everything runs in the worker's one thread."""
+    """One world and those in it. Nothing here blocks; all of it runs in the worker's one thread."""
 
     cell_size = CELL_SIZE
 

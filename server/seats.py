@@ -24,7 +24,7 @@ CALM_S = 5
 """Seconds without a refusal until a slow client's rate is doubled again."""
 
 FROZEN_S, SILENT_S, DEAD_S = 2, 10, 25
-"""Unacknowledged for the first: frozen. Nothing heard for the second: pinged; for the third: gone."""
+"""Unacknowledged for the first: frozen. Silent for the second: pinged; for the third: gone."""
 
 
 class Seats:

@@ -1,4 +1,4 @@
-"""Snapshots against a brute-force oracle: after each one, the client knows exactly what it should."""
+"""Snapshots against a brute-force oracle: the client always knows exactly what it should."""
 
 from __future__ import annotations
 
