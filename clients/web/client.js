@@ -251,11 +251,8 @@ class Session {
     if (!(head.flags & SPECTATOR)) {
       if (!this.inputClock.running || this.inputClock.tickAt(now) < tick) {
         this.inputClock.start(now, tick, this.#rttMs);
-      } else if (slack !== NO_SLACK || this.#expected(tick)) {
-        // No report, but there was something for this tick: it is still on its way.
-        const early = slack === NO_SLACK ? -1 : slack;
-        this.inputClock.onSlack(tick, early);
-        this.#stats.slack.push(now, early);
+      } else {
+        this.#steer(now, tick, slack, head.ack_seq);
       }
       this.#reconcile(now, head);
       this.#ownEvents(head);
@@ -265,9 +262,16 @@ class Session {
     this.#arm();
   }
 
-  /** Was an input sent for this tick? */
-  #expected(tick) {
-    return this.#firstTarget <= tick && tick <= this.#lastTarget;
+  /** Tell the input clock how early the inputs are. */
+  #steer(now, tick, slack, ackSeq) {
+    if (slack === NO_SLACK) {
+      // Nothing came in during that tick. That is late if its own input was not there before.
+      const sent = this.#firstTarget <= tick && tick <= this.#lastTarget;
+      if (!sent || this.prediction.targetOf(ackSeq) === tick) return;
+      slack = -1;
+    }
+    this.inputClock.onSlack(tick, slack);
+    this.#stats.slack.push(now, slack);
   }
 
   pong(sentAt, now) {

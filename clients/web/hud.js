@@ -34,12 +34,12 @@ export function grouped(number) {
 
 /** Colours of the map's cells with 1, 2, 4, 8, 16 and more ships. */
 const HEAT = [
-  "rgb(80 120 255 / .22)",
-  "rgb(110 110 255 / .34)",
-  "rgb(160 110 250 / .44)",
-  "rgb(220 110 210 / .52)",
-  "rgb(255 130 130 / .6)",
-  "rgb(255 200 110 / .7)",
+  "rgb(80 120 255 / .2)",
+  "rgb(110 115 255 / .28)",
+  "rgb(150 110 250 / .34)",
+  "rgb(200 100 220 / .36)",
+  "rgb(240 110 150 / .38)",
+  "rgb(255 150 110 / .4)",
 ];
 
 export class Hud {
@@ -71,6 +71,7 @@ export class Hud {
     this.chatLog.replaceChildren();
     this.death.hidden = true;
     this.banner.className = "";
+    this.shownScore = this.shownPower = -1;
     this.streak = 0;
     this.wasAlive = false;
     this.killer = "";
@@ -101,8 +102,7 @@ export class Hud {
     this.frames += 1;
     this.fill(this.hull, self.hp, 30);
     this.fill(this.energy, self.energy, 20);
-    write(this.score, grouped(self.score));
-    for (let i = 0; i < 3; i++) this.power[i].classList.toggle("on", i < self.power);
+    this.showGains(self);
     this.drain(scene, nowMs);
     this.showDeath(self);
     if (nowMs >= this.mapDue) {
@@ -129,6 +129,17 @@ export class Hud {
     gauge.bar.style.transform = `scaleX(${Math.max(0, Math.min(100, value)) / 100})`;
     gauge.root.classList.toggle("low", value < low);
     gauge.figure.textContent = String(value);
+  }
+
+  showGains({ score, power }) {
+    if (score !== this.shownScore) {
+      this.shownScore = score;
+      this.score.textContent = grouped(score);
+    }
+    if (power !== this.shownPower) {
+      this.shownPower = power;
+      this.power.forEach((pip, i) => pip.classList.toggle("on", i < power));
+    }
   }
 
   showStanding({ self, board }) {
@@ -229,7 +240,8 @@ export class Hud {
     this.death.hidden = !dead;
     if (!dead) return;
     this.deathS = Math.max(this.deathS, self.respawnS);
-    if (this.killer) write(byId("death-by"), `by ${this.killer}`); // the feed may come after the blow
+    // The feed may come after the blow.
+    if (this.killer) write(byId("death-by"), `by ${this.killer}`);
     byId("death-bar").style.transform = `scaleX(${1 - self.respawnS / this.deathS})`;
     write(byId("death-wait"), `Back in ${Math.ceil(self.respawnS)} s`);
   }

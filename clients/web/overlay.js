@@ -4,7 +4,7 @@ import { WINDOW_MS } from "./stats.js";
 
 const REDRAW_MS = 100;
 const BASE_PX = 13.5; // root font size at which a unit here is a CSS px
-const WIDTH = 290;
+const WIDTH = 320;
 const FONT = '10.5px ui-monospace, "DejaVu Sans Mono", monospace';
 const ROW = 44;
 const BINS = 200; // of a plot's width: each shows the highest value in its slice of time

@@ -90,6 +90,11 @@ export class Prediction {
     return this.seq;
   }
 
+  /** The tick for which a command was meant; -1 if it is not one of the last. */
+  targetOf(seq) {
+    return this.#isOurs(seq) ? this.#commands.target[seq % RING] : -1;
+  }
+
   /**
    * Start again from the server's state: `self` after `tick`, in which the newest command used
    * was `ackSeq`. Returns how far the ship's present position moved by it, world units.

@@ -15,18 +15,18 @@ const ORDER = Object.keys(LEVELS);
 const WINDOW = 90; // frames judged together
 const SLOW_SHARE = { high: 0.12, medium: 0.4 }; // of a window's frames, to go a level down
 const SLOW_MS = 21; // a frame that missed 60 Hz
-const CALM_WINDOWS = 14; // good windows in a row before trying the next level
+const CALM_WINDOWS = 7; // good windows in a row before the next level, doubled by each step down
 
 /** Device px per CSS px, so that the picture has at most `pixels` pixels. */
 export function pixelRatio(width, height, devicePixelRatio, pixels) {
   return Math.min(devicePixelRatio, Math.sqrt(pixels / (width * height)));
 }
 
-/** Lowers the level soon when frames are slow, raises it late, and never to one that failed. */
+/** Lowers the level soon when frames are slow; tries the next one late, and ever later. */
 export class AutoQuality {
   constructor(level = "high") {
     this.rank = ORDER.indexOf(level);
-    this.ceiling = this.rank;
+    this.patience = CALM_WINDOWS;
     this.frames = this.slow = this.calm = 0;
   }
 
@@ -45,10 +45,11 @@ export class AutoQuality {
     this.calm = share < 0.05 ? this.calm + 1 : 0;
     if (share > SLOW_SHARE[this.level]) {
       this.rank -= 1;
-      this.ceiling = this.rank;
+      this.calm = 0;
+      this.patience *= 2;
       return true;
     }
-    if (this.calm >= CALM_WINDOWS && this.rank < this.ceiling) {
+    if (this.calm >= this.patience && this.rank < ORDER.length - 1) {
       this.rank += 1;
       this.calm = 0;
       return true;

@@ -17,6 +17,7 @@ const LEAST_SCALE = 0.6; // CSS px per unit below which ships are too small to p
 const LEAD_UNITS = 55; // how far the camera looks ahead
 const CROWDED = 50; // more ships in sight than this, and only the near ones are named
 const NAMED_REACH = 420;
+const POINTED = 30; // with more ships around nobody needs to be shown the way
 const HEAT_OWN = 900; // heat nearer than this is one's own, or is seen anyway
 const SAFE_OWN = 18; // hue buckets for colour-blind safe drawing: blue against orange
 const SAFE_OTHER = 3;
@@ -404,6 +405,7 @@ export class Renderer {
   drawPointers({ ships, heat, view, size }) {
     const { camera } = this;
     const { left, top, scale, width, height } = camera;
+    if (ships.count > POINTED) return;
     let company = false;
     for (let i = 0; i < ships.count; i++) {
       if (i === ships.ownIndex || (ships.flags[i] & ALIVE) === 0) continue;

@@ -4,6 +4,7 @@ const POINTS = 14;
 const STEP_S = 1 / 30; // between two points
 const CAPACITY = 512;
 const JUMP = 200; // farther than this in one step is a teleport, and ends the trail
+const THINNING = 0.92; // share of its width that a point keeps per step
 const STERN = 13; // from a ship's centre to its engine, units
 
 const ALIVE = 1;
@@ -56,7 +57,7 @@ export class Trails {
         this.reset(slot, x, y);
       this.x.copyWithin(at + 1, at, at + POINTS - 1);
       this.y.copyWithin(at + 1, at, at + POINTS - 1);
-      this.width.copyWithin(at + 1, at, at + POINTS - 1);
+      for (let k = at + POINTS - 1; k > at; k--) this.width[k] = this.width[k - 1] * THINNING;
       this.x[at] = x;
       this.y[at] = y;
       this.width[at] = flags & BOOST ? 6.5 : flags & THRUST ? 4 : 0;
@@ -83,7 +84,7 @@ export class Trails {
     const at = slot * POINTS;
     let last = -1; // oldest point with any width
     for (let k = POINTS - 1; k >= 0; k--) {
-      if (this.width[at + k] > 0) {
+      if (this.width[at + k] > 0.05) {
         last = k;
         break;
       }
@@ -104,7 +105,7 @@ export class Trails {
       const after = k < count - 1 ? k + 1 : k;
       const dx = px[after] - px[before];
       const dy = py[after] - py[before];
-      const wide = this.width[at + (k > 0 ? k - 1 : 0)] * (1 - k / POINTS) * scale;
+      const wide = this.width[at + (k > 0 ? k - 1 : 0)] * (1 - (k / POINTS) ** 2) * scale;
       const turn = wide / (Math.sqrt(dx * dx + dy * dy) + 1e-3);
       nx[k] = -dy * turn;
       ny[k] = dx * turn;
