@@ -28,7 +28,7 @@ import numpy as np
 
 from clients.bots import wire
 
-from .scenarios import CELL, SCENARIOS
+from .scenarios import CELL, SCENARIOS, STALL_EVERY_S, STALL_S
 
 COHORTS = 16
 """Sweeps per tick; each is followed by the inputs of one in so many clients."""
@@ -247,7 +247,6 @@ class Crowd:
         self.read_by, self.read_at = array("i"), array("d")
         self.connection = [0] * n  # the client's present connection
         self.group_of: list[int] = []  # by connection
-        self.playing_by: list[int] = []  # connections that play, by client; for open gaps
 
         self.slow = set(range(n - round(self.scenario.slow * n), n))
         self.stalled: set[int] = set()
@@ -280,7 +279,7 @@ class Crowd:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if client in self.slow:  # else its kernel would read on for it for a long while
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.sockets[client], self.sends[client] = sock, sock.send
         self.by_fd[sock.fileno()] = client
         self.state[client] = CONNECTING
@@ -344,7 +343,7 @@ class Crowd:
         head_at, head_size = self.dialect.head_at, HEAD.itemsize
         bytes_in = 0
 
-        for fd, event in self.poll.poll(0, self.count + 1):
+        for fd, _event in self.poll.poll(0, self.count + 1):
             client = by_fd.get(fd)
             if client is None:
                 continue
@@ -556,10 +555,10 @@ class Crowd:
         self.gathering[np.argsort(distance)[: self.scenario.gather]] = True
 
     def stall(self, now: float) -> None:
-        """Slow clients read nothing for 3 of every 5 seconds, each at its own time."""
+        """Slow clients read nothing for long stretches, each at its own time."""
         for client in self.slow:
             if self.state[client] == PLAYING:
-                stalls = (now + client * 0.37) % 5.0 < 3.0
+                stalls = (now + client * 0.37) % STALL_EVERY_S < STALL_S
                 if stalls != (client in self.stalled):
                     fd = self.sockets[client].fileno()
                     if stalls:
@@ -586,7 +585,8 @@ def _body_complete(header: bytes, body: bytes) -> bool:
 def masked(rows: np.ndarray, rng: np.random.Generator) -> bytes:
     """The frames in `rows`, INPUT[n], each masked with a key of its own.
 
-    >>> rows = np.zeros(1, INPUT); rows["seq"] = 7
+    >>> rows = np.zeros(1, INPUT)
+    ... rows["seq"] = 7
     >>> data = masked(rows, np.random.default_rng(1))
     >>> len(data), data[18] ^ data[2]
     (26, 7)
@@ -609,14 +609,19 @@ def percentiles(values: np.ndarray, *wanted: float) -> list[float | None]:
 
 
 def snapshot_gaps(
-    read_by: np.ndarray, read_at: np.ndarray, begin: float, end: float, tick_s: float
+    read_by: np.ndarray,
+    read_at: np.ndarray,
+    begin: float,
+    end: float,
+    still_open: np.ndarray,
+    tick_s: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Milliseconds between consecutive snapshots of each connection.
 
     Args: `read_by`: int[m], connection that read a snapshot, in the order of reading;
-    `read_at`: float64[m], when, seconds. Counted are gaps that end between `begin`
-    and `end`, and those that are still open at the end and longer than two ticks:
-    a connection that falls silent shows.
+    `read_at`: float64[m], when, seconds; `still_open`: bool[connections], there at the
+    end. Counted are gaps that end between `begin` and `end`, and those of connections
+    still open that by then have lasted longer than two ticks: silence shows.
     Returns: ``(connection: int[k], gap_ms: float64[k])``.
     """
     before = read_at <= end
@@ -629,7 +634,7 @@ def snapshot_gaps(
 
     last = np.append(by[1:] != by[:-1], len(by) > 0) if len(by) else np.zeros(0, bool)
     open_for = end - at[last]
-    silent = open_for > 2 * tick_s
+    silent = (open_for > 2 * tick_s) & still_open[by[last]]
     return (
         np.concatenate([owner, by[last][silent]]),
         np.concatenate([gap, open_for[silent]]) * 1e3,
@@ -765,7 +770,9 @@ class Run:
         bytes_in, inputs_out, left, joins = counts
         by, at = np.array(crowd.read_by), np.array(crowd.read_at)
         group_of = np.array(crowd.group_of)
-        owner, gap_ms = snapshot_gaps(by, at, begin, end, crowd.interval)
+        still_open = np.zeros(len(group_of), bool)
+        still_open[[c for c, s in zip(crowd.connection, crowd.state) if s == PLAYING]] = True
+        owner, gap_ms = snapshot_gaps(by, at, begin, end, still_open, crowd.interval)
         group = group_of[owner]
         regular = gap_ms[group == REGULAR]
         read = by[(at >= begin) & (at <= end)]

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 CELL = 1024
 """Side of an interest cell, world units. A client sees the 3 × 3 cells around its own."""
 
+STALL_S, STALL_EVERY_S = 8.0, 12.0
+"""Slow clients read nothing for the first of every so many seconds."""
+
 MIN_CELLS, MAX_CELLS = 2, 32
 """Cells along one side of the world that the server allows."""
 
@@ -34,7 +37,7 @@ SCENARIOS = {
         Scenario("pile", "300 players in one interest area, the rest spread", 12.0, gather=300),
         Scenario("churn", "10 % of the players leave and join every second", churn=0.1),
         Scenario("storm", "200 play, then all the others join within one second", storm_from=200),
-        Scenario("slow", "10 % of the clients read nothing for 3 of every 5 seconds", slow=0.1),
+        Scenario("slow", "10 % of the clients read nothing for 8 of every 12 seconds", slow=0.1),
         Scenario("arena", "the real game: orbs lie about, a fifth fire", firing=0.2, orbs=-1),
     )
 }

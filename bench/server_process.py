@@ -184,16 +184,20 @@ def _group_stats(group: int) -> list[list[str]]:
     return found
 
 
-def steal_s() -> float:
-    """Seconds that the hypervisor gave to others instead of the cores in use here."""
-    available = {f"cpu{cpu}" for cpus in cores() for cpu in cpus}
-    total = 0
+def core_use() -> dict[str, float]:
+    """Seconds so far: `busy` on the server's core, whoever it was; `stolen` by the hypervisor
+    from the cores in use here."""
+    server, clients = cores()
+    use = {"busy": 0.0, "stolen": 0.0}
     with contextlib.suppress(OSError):
         for line in Path("/proc/stat").read_text().splitlines():
             name, *fields = line.split()
-            if name in available:
-                total += int(fields[7])
-    return total / CLOCK_TICKS
+            if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in server | clients:
+                user, nice, system, _, _, irq, softirq, steal = map(int, fields[:8])
+                use["stolen"] += steal / CLOCK_TICKS
+                if int(name[3:]) in server:
+                    use["busy"] += (user + nice + system + irq + softirq) / CLOCK_TICKS
+    return use
 
 
 def machine() -> dict:
