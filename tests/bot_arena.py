@@ -53,10 +53,10 @@ def brain_for(world, temperament, seed=1):
     return Brain(temperament, seed, world.rules(), world.constants.size)
 
 
-def decide(brain, world, slot, delay_ticks=1, heat=None):
-    """The command of the ship in `slot` for the tick `delay_ticks` from now."""
+def decide(brain, world, slot, heat=None):
+    """The command of the ship in `slot` for the next tick."""
     if brain.thinks_at(world.tick):
-        brain.think(see(world, slot)._replace(heat=heat), delay_ticks)
+        brain.think(see(world, slot)._replace(heat=heat), world.tick, world.tick + 1)
     return brain.command()
 
 

@@ -183,6 +183,7 @@ class Brain:
         self._waypoint: tuple[float, float] | None = None
         self._aim = 0.0  # where the gun points, radians
         self._wanted_aim = 0.0
+        self._aim_per_tick = 0.0  # how fast what it aims at moves on, radians
         self._error = 0.0  # of the hand, radians; drifts
         self._side = 1  # of the target it strafes to
         self._side_until = 0
@@ -197,6 +198,7 @@ class Brain:
         most = math.radians(self.temperament.turn_rate) * self._rules["dt"]
         off = _wrap(self._wanted_aim - self._aim)
         self._aim += max(-most, min(most, off))
+        self._wanted_aim += self._aim_per_tick
         fires = self._fires and abs(off) <= most + math.radians(4)
         return Command(
             aim=round(self._aim / TURN * 1024) % 1024,
@@ -210,20 +212,25 @@ class Brain:
         """Whether it wants to look around at this tick."""
         return tick >= self._next_think
 
-    def think(self, sight: Sight, delay_ticks: float) -> None:
-        """Look around, and decide; commands take effect `delay_ticks` after the sight."""
+    def think(self, sight: Sight, view_tick: int, target_tick: int) -> None:
+        """Look around, and decide for the commands from `target_tick` on.
+
+        `view_tick` is the tick at which the player has the others before its eyes: that
+        of the sight, or later if newer snapshots are overdue and it reckons the others on.
+        """
         own, now = sight.own, sight.tick
-        self._next_think = now + THINK_TICKS
+        self._next_think = view_tick + THINK_TICKS
         if not own["flags"] & ALIVE:
             self._reset()
             self.mood = "wrecked"
             return
-        delay_s = delay_ticks * self._rules["dt"]
-        # By the time the command counts, the own ship has moved on. The others have
-        # not: they are rewound to where they were seen, if that is not too long ago.
-        x, y = own["x"] + own["vx"] * delay_s, own["y"] + own["vy"] * delay_s
-        beyond_s = max(0.0, delay_ticks - self._rules["max_view_delay"] / 16) * self._rules["dt"]
-        others = self._others(sight, x, y, beyond_s)
+        # The own ship counts where it will be when the command does. The others are
+        # rewound to where they were seen, if that is not too long ago.
+        dt = self._rules["dt"]
+        ahead_s = (target_tick - now) * dt
+        x, y = own["x"] + own["vx"] * ahead_s, own["y"] + own["vy"] * ahead_s
+        hit_tick = max(view_tick, target_tick - self._rules["max_view_delay"] / 16)
+        others = self._others(sight, x, y, (hit_tick - now) * dt)
         nearest = min(others, key=lambda ship: ship.distance, default=None)
         target = self._choose_target(others)
         self.mood = self._choose_mood(own, nearest, target)
@@ -249,10 +256,10 @@ class Brain:
         want = self._avoid_border(x, y, want)
         self._steer(own, want)
 
-    def _others(self, sight: Sight, x: float, y: float, beyond_s: float) -> list[Target]:
+    def _others(self, sight: Sight, x: float, y: float, later_s: float) -> list[Target]:
         """Living, hittable ships, their velocities estimated from the last look.
 
-        `beyond_s`: seconds that they move on before they can be hit.
+        `later_s`: seconds after the sight at which they can be hit.
         """
         ids, ship_x, ship_y = sight.ship_id, sight.ship_x, sight.ship_y
         vx, vy = np.zeros(len(ids)), np.zeros(len(ids))
@@ -268,7 +275,7 @@ class Brain:
             vx, vy = same * moved_x / elapsed_s, same * moved_y / elapsed_s
         self._seen = (sight.tick, ids, ship_x, ship_y)
 
-        dx, dy = ship_x + vx * beyond_s - x, ship_y + vy * beyond_s - y
+        dx, dy = ship_x + vx * later_s - x, ship_y + vy * later_s - y
         distance = np.hypot(dx, dy)
         fair = (sight.ship_flags & (ALIVE | PROTECTED)) == ALIVE
         rows = np.flatnonzero(fair & (ids != sight.slot) & (distance < 1100))
@@ -304,16 +311,18 @@ class Brain:
 
     def _take_aim(self, own: dict, now: int, target: Target | None) -> None:
         self._fires = False
+        self._aim_per_tick = 0.0
         if target is None:
             if math.hypot(own["vx"], own["vy"]) > 20:
                 self._wanted_aim = math.atan2(own["vy"], own["vx"])
             return
-        speed, muzzle = self._rules["shot_speed"], self._rules["muzzle"]
-        flight_s = intercept_s(target.dx, target.dy, target.vx, target.vy, speed, muzzle)
-        if flight_s is None:
-            flight_s = target.distance / speed
-        meet_x, meet_y = target.dx + target.vx * flight_s, target.dy + target.vy * flight_s
-        self._wanted_aim = math.atan2(meet_y, meet_x) + self._error
+        aim, flight_s = self._lead(target.dx, target.dy, target.vx, target.vy)
+        tick_s = self._rules["dt"]
+        next_dx = target.dx + (target.vx - own["vx"]) * tick_s
+        next_dy = target.dy + (target.vy - own["vy"]) * tick_s
+        next_aim, _ = self._lead(next_dx, next_dy, target.vx, target.vy)
+        self._wanted_aim = aim + self._error
+        self._aim_per_tick = _wrap(next_aim - aim)
 
         if now >= self._burst_until and now >= self._rest_until:
             burst = self._ticks(self.temperament.burst_s * self._random.uniform(0.5, 1.5))
@@ -322,6 +331,14 @@ class Brain:
         in_reach = flight_s < 0.95 * self._rules["shot_life_s"]
         reserve = 25 if self.mood == "flee" else 8
         self._fires = in_reach and now < self._burst_until and own["energy"] > reserve
+
+    def _lead(self, dx: float, dy: float, vx: float, vy: float) -> tuple[float, float]:
+        """Angle to aim at so that a shot meets a target, and its time of flight in s."""
+        speed, muzzle = self._rules["shot_speed"], self._rules["muzzle"]
+        flight_s = intercept_s(dx, dy, vx, vy, speed, muzzle)
+        if flight_s is None:
+            flight_s = math.hypot(dx, dy) / speed
+        return math.atan2(dy + vy * flight_s, dx + vx * flight_s), flight_s
 
     # ------------------------------------------------------------ the helm
 

@@ -19,17 +19,17 @@ MAX_LEAD = 14
 
 
 class InputClock:
-    """When to send an input, and for which tick it is meant.
+    """When to send an input.
 
     Snapshots that took the fastest way say when each tick's snapshot is due here
-    (``_origin + tick / tick_hz``). At that time an input leaves for the tick `lead`
-    later, whether or not the snapshot is late. `lead` follows the slack that the
-    server reports, so that inputs arrive just before their tick.
+    (``_origin + tick / tick_hz``). At that time, whether or not the snapshot is late,
+    an input leaves for the tick `lead` later. `lead` follows the slack that the server
+    reports, so that inputs arrive just before their tick.
 
     >>> clock = InputClock(tick_hz=20)
     >>> clock.saw(tick=100, slack=NO_SLACK, now=7.0)
     >>> clock.due(now=7.0), clock.due(now=7.01), clock.due(now=7.05)
-    (102, None, 103)
+    (100, None, 101)
     """
 
     def __init__(self, tick_hz: float) -> None:
@@ -60,14 +60,14 @@ class InputClock:
         self._least, self._seen_since = 127, 0
 
     def due(self, now: float) -> int | None:
-        """The tick for which an input has to leave now; None if none has."""
+        """The tick whose snapshot is due, if no input has left for it yet; else None."""
         if self._origin == math.inf:
             return None
         tick = math.floor((now - self._origin) / self._tick_s + 0.01)
         if tick <= self._sent:
             return None
         self._sent = tick
-        return max(1, tick + self.lead)
+        return tick
 
     def wake(self) -> float:
         """When to look again if no snapshot comes before."""
@@ -154,26 +154,26 @@ class Session:
         if self._head is None:
             return []
         messages = []
-        target = self.clock.due(now)
-        if target is not None:
-            messages.append(self._input(target))
+        view_tick = self.clock.due(now)
+        if view_tick is not None:
+            messages.append(self._input(view_tick))
         if now >= self._next_ping:
             messages.append(wire.encode_ping(now))
             self._next_ping = now + PING_S
         return messages
 
-    def _input(self, target: int) -> bytes:
-        delay = target - self.world.tick
-        if self.brain.thinks_at(self.world.tick):
+    def _input(self, view_tick: int) -> bytes:
+        """INPUT of a player who has the others of `view_tick` before its eyes."""
+        target_tick = view_tick + self.clock.lead
+        if self.brain.thinks_at(view_tick):
             sight = look(self.world, self.welcome["slot"], self.own, self._heat)
-            self.brain.think(sight, delay)
+            self.brain.think(sight, view_tick, target_tick)
         aim, move, buttons = self.brain.command()
         self._sequence = (self._sequence + 1) & 0xFFFF
         self.tally.inputs += 1
-        # It saw the others as they were at the newest snapshot.
-        view_delay = min(255, max(0, delay * 16))
+        view_delay = min(255, self.clock.lead * 16)
         return wire.encode_input(
-            target, self.world.tick, self._sequence, aim, move, buttons, view_delay
+            target_tick, self.world.tick, self._sequence, aim, move, buttons, view_delay
         )
 
     def wake(self) -> float:
