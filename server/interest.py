@@ -36,6 +36,8 @@ class Grid:
             self._block[self._origin + row - 1 : self._origin + row + 2] = True
         self.block_rows = np.array([-self.width - 1, -1, self.width - 1], np.intp)
         """What to add to a viewer's cell for the first cell of each row of its block."""
+        self.block_cells = (self.block_rows[:, None] + np.arange(3)).ravel().astype(np.int16)
+        """What to add to a cell for all nine of its block."""
 
     def cell_of(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """uint16[n]: the cell at float32[n] `x`, `y`; places outside count as the nearest cell."""

@@ -114,10 +114,10 @@ def _parts(tick: int, history: KindHistory, groups: Groups, full: np.ndarray) ->
     far = RING * history.slots  # from an entity's near row to its far one
 
     # Who is visible, and which of them the group knows already.
-    group, slot = history.rows_in_blocks(np.full(g, tick), cell)
     if history.row_bytes:  # both ends keep what has updates in order of id
-        key = np.sort((group << 16 | slot).astype(np.uint32))
-        group, slot = (key >> 16).astype(np.intp), (key & 0xFFFF).astype(np.intp)
+        group, slot = history.in_blocks_by_slot(tick, cell)
+    else:
+        group, slot = history.rows_in_blocks(np.full(g, tick), cell)
     now = tick % RING * history.slots + slot
     then = (baseline_tick % RING * history.slots).take(group) + slot
     cell_then = history.cell.ravel().take(then)
