@@ -135,6 +135,14 @@ byId("leave").addEventListener("click", () => {
 });
 showMuted();
 
+// Keys belong to the ship again once a button or the dialog has done its work.
+byId("buttons").addEventListener("click", (event) => {
+  if (event.detail > 0 && chatForm.hidden && !dialog.open) document.activeElement?.blur();
+});
+dialog.addEventListener("close", () => {
+  if (playing) document.activeElement?.blur();
+});
+
 // Chat.
 
 function openChat() {
@@ -149,6 +157,7 @@ function closeChat() {
   chatForm.hidden = true;
   byId("talk").classList.remove("open");
   chatText.value = "";
+  chatText.blur();
 }
 
 chatForm.addEventListener("submit", (event) => {

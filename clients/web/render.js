@@ -3,7 +3,7 @@
 import { Backdrop } from "./backdrop.js";
 import { Particles } from "./particles.js";
 import { LEVELS, pixelRatio } from "./quality.js";
-import { bake, bucketOf, Sprites, STROKES } from "./sprites.js";
+import { bake, bucketOf, Sprites, STROKES, TURNS } from "./sprites.js";
 import { Trails } from "./trails.js";
 
 const ALIVE = 1;
@@ -17,7 +17,8 @@ const LEAST_SCALE = 0.6; // CSS px per unit below which ships are too small to p
 const LEAD_UNITS = 55; // how far the camera looks ahead
 const CROWDED = 50; // more ships in sight than this, and only the near ones are named
 const NAMED_REACH = 420;
-const POINTED = 30; // with more ships around nobody needs to be shown the way
+const POINTED = 20; // with more ships around nobody needs to be shown the way
+const STRIPS_PER_FRAME = 2; // turned hulls that are baked at once, without a hitch
 const HEAT_OWN = 900; // heat nearer than this is one's own, or is seen anyway
 const SAFE_OWN = 18; // hue buckets for colour-blind safe drawing: blue against orange
 const SAFE_OTHER = 3;
@@ -272,7 +273,8 @@ export class Renderer {
   drawShips(ships, seconds) {
     const { ctx, camera, sprites } = this;
     const { left, top, scale } = camera;
-    const { fine } = sprites; // px of a rotated sprite per device px
+    const { fine } = sprites; // px of a turning sprite per device px
+    sprites.strips = STRIPS_PER_FRAME;
     for (let i = 0; i < ships.count; i++) {
       const flags = ships.flags[i];
       if ((flags & ALIVE) === 0) continue;
@@ -289,21 +291,9 @@ export class Renderer {
         const halo = sprites.glow(bucket, 110, false);
         ctx.drawImage(halo, Math.round(x - halo.width / 2), Math.round(y - halo.height / 2));
       }
-      if (own || this.level.turning) {
-        const c = Math.cos(heading) / fine;
-        const s = Math.sin(heading) / fine;
-        if (burning) {
-          const flame = sprites.flame(bucket);
-          const long = (flags & BOOST ? 1.5 : 0.85) * wild;
-          const stern = 12 * scale * fine;
-          ctx.setTransform(c * long, s * long, -s, c, x - stern * c, y - stern * s);
-          ctx.drawImage(flame, -flame.width, -flame.height / 2);
-        }
-        const hull = sprites.hull(bucket, (flags & BOT) !== 0, power);
-        ctx.setTransform(c, s, -s, c, x, y);
-        ctx.drawImage(hull, -hull.width / 2, -hull.height / 2);
-        ctx.setTransform(1, 0, 0, 1, 0, 0);
-      } else {
+      const isBot = (flags & BOT) !== 0;
+      const strip = own || this.level.turning ? null : sprites.turnedHulls(bucket, isBot, power);
+      if (strip) {
         if (burning) {
           const flame = sprites.glow(bucket, flags & BOOST ? 40 : wild > 0.8 ? 24 : 16, true);
           const stern = 16 * scale;
@@ -313,8 +303,25 @@ export class Renderer {
             Math.round(y - stern * Math.sin(heading) - flame.height / 2),
           );
         }
-        const hull = sprites.turnedHull(bucket, (flags & BOT) !== 0, power, heading);
-        ctx.drawImage(hull, Math.round(x) - hull.width / 2, Math.round(y) - hull.height / 2);
+        const side = strip.height;
+        const turn = (Math.round((heading * TURNS) / (2 * Math.PI)) + 8 * TURNS) % TURNS;
+        const left = Math.round(x) - side / 2;
+        const top = Math.round(y) - side / 2;
+        ctx.drawImage(strip, turn * side, 0, side, side, left, top, side, side);
+      } else {
+        const c = Math.cos(heading) / fine;
+        const s = Math.sin(heading) / fine;
+        if (burning) {
+          const flame = sprites.flame(bucket);
+          const long = (flags & BOOST ? 1.5 : 0.85) * wild;
+          const stern = 12 * scale * fine;
+          ctx.setTransform(c * long, s * long, -s, c, x - stern * c, y - stern * s);
+          ctx.drawImage(flame, -flame.width, -flame.height / 2);
+        }
+        const hull = sprites.hull(bucket, isBot, power);
+        ctx.setTransform(c, s, -s, c, x, y);
+        ctx.drawImage(hull, -hull.width / 2, -hull.height / 2);
+        ctx.setTransform(1, 0, 0, 1, 0, 0);
       }
       if (flags & PROTECTED) {
         const spin = seconds * 1.8 + ships.id[i];
@@ -412,7 +419,10 @@ export class Renderer {
       company = true;
       const x = ships.x[i] * scale - left;
       const y = ships.y[i] * scale - top;
-      if (!camera.sees(x, y, 0)) this.point(x, y, STROKES[this.bucket(ships.hue[i], false)], 0.85);
+      if (camera.sees(x, y, 0)) continue;
+      const far = Math.hypot(x - width / 2, y - height / 2) / scale;
+      const alpha = Math.max(0.2, Math.min(0.9, (1200 - far) / 700));
+      this.point(x, y, STROKES[this.bucket(ships.hue[i], false)], alpha);
     }
     if (company || !heat.cells) return;
     const pitch = size / heat.width;

@@ -1,7 +1,7 @@
 /** Everything with a glow is drawn once, here, and stamped afterwards. */
 
 export const HUES = 32; // hue buckets; each has sprites of its own
-const TURNS = 48; // headings of a turned hull
+export const TURNS = 48; // headings of a turned hull
 const TURNED_BYTES = 64e6; // of turned hulls that are kept
 const OVERSAMPLE = 1.5; // sprites that get turned are baked finer, so that they stay crisp
 
@@ -194,6 +194,7 @@ export class Sprites {
       hot: new Array(HUES),
     }));
     this.turned = new Map();
+    this.strips = 0; // turned hulls that may still be baked in this frame
     this.orbs = new Map();
     this.labels = new Map();
     this.botLabels = new Map();
@@ -210,26 +211,30 @@ export class Sprites {
   }
 
   /**
-   * A hull already turned to about `heading` (radians). Without a graphics card such a stamp
-   * costs a twentieth of turning the sprite while drawing it.
+   * A hull in all its headings side by side, TURNS squares; null while it has to wait for the
+   * next frame. Without a graphics card such a stamp costs a fraction of turning a sprite.
    */
-  turnedHull(bucket, isBot, power, heading) {
-    const turn = (Math.round((heading * TURNS) / (2 * Math.PI)) + 4 * TURNS) % TURNS;
-    const key = (bucket * 8 + (isBot ? 4 : 0) + power) * TURNS + turn;
-    let sprite = this.turned.get(key);
-    if (!sprite) {
-      const side = 2 * Math.ceil((HULL_SPAN * this.scale) / 2);
-      if (this.turned.size * side * side * 4 > TURNED_BYTES) this.turned.clear();
-      const hull = this.hull(bucket, isBot, power);
-      sprite = bake(side, side, (ctx) => {
-        ctx.translate(side / 2, side / 2);
-        ctx.rotate((turn * 2 * Math.PI) / TURNS);
-        ctx.scale(1 / this.fine, 1 / this.fine);
+  turnedHulls(bucket, isBot, power) {
+    const key = bucket * 8 + (isBot ? 4 : 0) + power;
+    let strip = this.turned.get(key);
+    if (strip) return strip;
+    if (this.strips === 0) return null;
+    this.strips -= 1;
+    const side = 2 * Math.ceil((HULL_SPAN * this.scale) / 2);
+    if (this.turned.size * side * side * TURNS * 4 > TURNED_BYTES) this.turned.clear();
+    const hull = this.hull(bucket, isBot, power);
+    strip = bake(side * TURNS, side, (ctx) => {
+      const fine = 1 / this.fine;
+      for (let turn = 0; turn < TURNS; turn++) {
+        const angle = (turn * 2 * Math.PI) / TURNS;
+        const c = Math.cos(angle) * fine;
+        const s = Math.sin(angle) * fine;
+        ctx.setTransform(c, s, -s, c, (turn + 0.5) * side, side / 2);
         ctx.drawImage(hull, -hull.width / 2, -hull.height / 2);
-      });
-      this.turned.set(key, sprite);
-    }
-    return sprite;
+      }
+    });
+    this.turned.set(key, strip);
+    return strip;
   }
 
   /** A flame 40 × 18 units, its root at the right edge. */
