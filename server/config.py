@@ -52,8 +52,17 @@ class Config:
     messages_per_second: int = _option(
         0, "messages taken from a client per second; 0 means 3 per tick", 0, 10000
     )
+    chat_seconds: int = _option(
+        1, "seconds between a player's chat messages; four may come at once", 1, 3600
+    )
+    joins_per_second: int = _option(
+        500, "players let into a room per second; twice as many may come at once", 1, 100000
+    )
+    request_seconds: int = _option(
+        10, "time for a whole HTTP request and its answer, up to the upgrade", 2, 120
+    )
     max_connections_per_address: int = _option(
-        512, "sockets from one address at once; 0 for no limit", 0, 100000
+        512, "sockets from one address (IPv6: one /64) at once; 0 for no limit", 0, 100000
     )
     send_buffer: int = _option(65536, "SO_SNDBUF of each socket, bytes", 8192, 1 << 20)
     data_dir: str = _option("var", "folder for what must outlive the process (the token secret)")
@@ -68,10 +77,21 @@ class Config:
         return self.messages_per_second or 3 * self.tick_hz
 
     @property
+    def max_websockets(self) -> int:
+        """WebSockets open at once: those that are admitted, and some that come or go."""
+        admitted = self.max_players + self.max_spectators
+        return admitted + admitted // 10 + 32
+
+    @property
+    def max_requests(self) -> int:
+        """HTTP requests under way at once, upgrades included."""
+        return (self.max_players + self.max_spectators) // 10 + 32
+
+    @property
     def connections(self) -> int:
-        """Sockets that the worker must be able to hold: a fifth more than it admits, so that
-        a full server still has a greenlet to refuse the next one with."""
-        return (self.max_players + self.max_spectators) * 6 // 5 + 64
+        """Sockets that the worker must be able to hold, so that even a full server has a
+        greenlet to refuse the next one with."""
+        return self.max_websockets + self.max_requests
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Config:

@@ -12,6 +12,7 @@ assembly of fragments and the limits.
 
 from __future__ import annotations
 
+import codecs
 import logging
 import socket
 from collections.abc import Callable
@@ -19,7 +20,6 @@ from time import monotonic
 
 from gevent import get_hub
 from gevent.event import Event
-from websockets.frames import CloseCode as StandardCode
 from websockets.frames import Opcode
 from websockets.protocol import CLOSED, OPEN
 from websockets.server import ServerProtocol
@@ -34,16 +34,25 @@ READ, WRITE = 1, 2  # libev's event bits
 EXTRA_BYTES = 65536
 """Messages beside snapshots that may wait for a slow client; past that it is closed as slow."""
 
+PENDING_BYTES = 1 << 18
+"""What may wait in all, the rest of a snapshot and answers to control frames included."""
+
+FRAME_COST = 64
+"""A frame that comes through the codec counts as so many bytes at least: tiny ones are
+cheap to send and dear to read."""
+
 CLOSE_SECONDS = 2.0
-"""Time for the closing handshake before the socket is dropped."""
+CLOSE_BYTES = 1 << 16
+"""Time for the closing handshake, and what is read while waiting, before the socket is dropped."""
 
 
 class Connection:
     """Socket, codec and what waits to be sent.
 
     `on_message(data: bytes)` is called in the owner greenlet with each binary
-    message; it may raise `ProtocolViolation`. `deadline` is a `monotonic()` time
-    at which the connection is closed with `deadline_close`, or None.
+    message, `on_text(data: bytes)` with each text message, valid UTF-8 (without it,
+    text is refused); both may raise `ProtocolViolation`. `deadline` is a `monotonic()`
+    time at which the connection is closed with `deadline_close`, or None.
     """
 
     def __init__(
@@ -53,6 +62,7 @@ class Connection:
         on_message: Callable[[bytes], None],
         send_buffer: int,
         bytes_per_second: int,
+        on_text: Callable[[bytes], None] | None = None,
     ):
         self.fd = fd
         self.sock = socket.socket(fileno=fd)
@@ -73,10 +83,12 @@ class Connection:
         self.closing: tuple[Close, str] | None = None
         self.deadline: float | None = None
         self.deadline_close = (Close.HELLO_EXPECTED, "no HELLO in time")
-        self.violations = 0
         self._protocol = protocol
         self._on_message = on_message
+        self._on_text = on_text
         self._fragments: list[bytes] = []
+        self._utf8: codecs.IncrementalDecoder | None = None
+        """Checks the text message that is coming in; None while that is a binary one."""
         self._fed = 0  # bytes given to the codec less bytes of whole frames it gave back
         self._inbox: list[bytes] = []
         self._wake = Event()
@@ -137,6 +149,8 @@ class Connection:
             self._wake.clear()
             if self.deadline is not None and monotonic() >= self.deadline:
                 self.close(*self.deadline_close)
+            if self.closing is not None:
+                break  # whatever it still said came too late
             try:
                 self._read()
                 self.flush()
@@ -183,22 +197,34 @@ class Connection:
         for event in self._protocol.events_received():
             size = len(event.data)
             self._fed -= 6 + size + (0 if size < 126 else 2 if size < 65536 else 8)
+            if size < FRAME_COST:
+                self._charge(FRAME_COST - size)
             if event.opcode in (Opcode.BINARY, Opcode.TEXT, Opcode.CONT):
                 self._take_frame(event)
         if self._protocol.state is not OPEN:
             # Its parser has answered a close, or found a violation and said so.
-            self.lost = self._protocol.state is CLOSED
-            close = self._protocol.close_sent
-            self.close(close.code if close else StandardCode.ABNORMAL_CLOSURE, "")
+            if self._protocol.parser_exc is None:
+                self.close(Close.DONE, "the client left")
+            else:
+                sent = self._protocol.close_sent
+                self.close(Close(sent.code), sent.reason)
 
     def _take_frame(self, event) -> None:
-        if event.opcode is Opcode.TEXT:
-            raise ProtocolViolation(Close.TEXT, "only binary messages are spoken here")
+        if event.opcode is not Opcode.CONT:
+            text = event.opcode is Opcode.TEXT
+            if text and self._on_text is None:
+                raise ProtocolViolation(Close.TEXT, "only binary messages are spoken here")
+            self._utf8 = codecs.getincrementaldecoder("utf-8")() if text else None
+        if self._utf8 is not None:
+            try:
+                self._utf8.decode(event.data, event.fin)
+            except UnicodeDecodeError:
+                raise ProtocolViolation(Close.NOT_UTF8, "text that is not UTF-8") from None
         self._fragments.append(event.data)
         if event.fin:
             message = b"".join(self._fragments)
             self._fragments.clear()
-            self._on_message(message)
+            (self._on_message if self._utf8 is None else self._on_text)(message)
 
     def _charge(self, size: int) -> None:
         """Token bucket over bytes, two seconds deep, before anything is decoded."""
@@ -211,7 +237,8 @@ class Connection:
 
     def flush(self) -> None:
         """Send the tail, then what is queued; watch for room if the socket is full."""
-        data = self.tail + b"".join(self._protocol.data_to_send()) + b"".join(self.extra)
+        # The codec's part comes last: nothing may follow a close.
+        data = self.tail + b"".join(self.extra) + b"".join(self._protocol.data_to_send())
         self.extra.clear()
         if data:
             try:
@@ -222,32 +249,34 @@ class Connection:
                 self.lost, sent = True, len(data)
             data = data[sent:]
         self.tail = data
+        if len(data) > PENDING_BYTES:
+            self.close(Close.SLOW, "too slow to take messages")
         if data and not self._write_watcher.active:
             self._write_watcher.start(self._wake.set)
         elif not data and self._write_watcher.active:
             self._write_watcher.stop()
 
     def _say_goodbye(self) -> None:
-        until = monotonic() + CLOSE_SECONDS
+        until, budget = monotonic() + CLOSE_SECONDS, CLOSE_BYTES
         if self.closing is not None and self._protocol.state is OPEN and not self.lost:
             self._protocol.send_close(int(self.closing[0]), self.closing[1])
         if not self._read_watcher.active:
             self._read_watcher.start(self._wake.set)
-        while not self.lost and monotonic() < until:
+        while not self.lost and budget > 0 and monotonic() < until:
             self.flush()
             if self._protocol.close_rcvd is not None and not self.tail:
                 break
             self._wake.wait(max(0.0, until - monotonic()))
             self._wake.clear()
-            self._drain()
+            budget -= self._drain()
         if not self.lost:
             try:
                 self.sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
 
-    def _drain(self) -> None:
-        """Read on only to see the other side's close."""
+    def _drain(self) -> int:
+        """Read on only to see the other side's close; returns the number of bytes."""
         inbox, self._inbox = self._inbox, []
         try:
             inbox.append(self.recv(READ_SIZE))
@@ -260,6 +289,7 @@ class Connection:
                 self.lost = True
             elif self._protocol.state is not CLOSED:
                 self._protocol.receive_data(data)
+        return sum(map(len, inbox))
 
 
 def is_plain_input(data: bytes) -> bool:

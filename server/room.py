@@ -70,6 +70,7 @@ class Room:
         self._poll = epoll()
         self._readers: dict[int, Connection] = {}
         self._tailing: set[Connection] = set()
+        self._joins, self._joined_at = 0.0, clock()
         self._running = True
 
     # ------------------------------------------------------------------ the loop
@@ -116,6 +117,7 @@ class Room:
         messages beside an input, such as a ping, must not make it wait for that.
         """
         queued, self._queue = self._queue, []
+        handed: list[tuple[Connection, bytes]] = []
         frames: list[bytes] = []
         sources: list[int] = []
         for fd, _ in self._poll.poll(0, max(1, len(self._readers))):
@@ -130,9 +132,7 @@ class Room:
             if not (connection.plain and data and is_plain_input(data)):
                 self._seats.heard[connection.seat] = tick
                 data, rest = split_inputs(data) if connection.plain else (b"", data)
-                connection.hand_over(rest)
-                if not rest:
-                    self._stop_reading(connection)
+                handed.append((connection, rest))
             if data:
                 frames.append(data)
                 if len(data) == INPUT_FRAME_SIZE:
@@ -146,6 +146,10 @@ class Room:
         for i in np.flatnonzero(~valid).tolist():  # another message of the same size
             frame = raw[i * INPUT_FRAME_SIZE : (i + 1) * INPUT_FRAME_SIZE]
             self._connections[seats[i]].hand_over(frame)
+        for connection, rest in handed:  # last, for it may end inside a frame
+            connection.hand_over(rest)
+            if not rest:
+                self._stop_reading(connection)
         seats, rows = seats[valid], rows[valid]
         if queued:
             first = np.array([seat for seat, _ in queued], np.intp)
@@ -161,9 +165,9 @@ class Room:
         else:
             self.metrics.count["queue_full"] += 1
 
-    def count_message(self, seat: int) -> None:
+    def count_message(self, seat: int, cost: int = 1) -> None:
         """Charge a client for a message that isn't an input."""
-        self._seats.credit[seat] -= 1
+        self._seats.credit[seat] -= cost
 
     def _commands(self, tick: int, seats: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """STEP_COMMAND[m] for this tick; floods are ended here."""
@@ -235,6 +239,10 @@ class Room:
         total = 0
         for i, (seat, start, body) in enumerate(zip(due.tolist(), starts, bodies, strict=True)):
             connection = connections[seat]
+            if connection.tail:  # its owner has met a full socket since this was encoded for
+                begun[i] = False
+                self._wait_for_tail(connection)
+                continue
             data = start + body
             ahead = 0
             if connection.extra:
@@ -258,12 +266,16 @@ class Room:
                 begun[i] = sent > ahead
                 tail = data[sent:] if begun[i] else data[sent:ahead]
                 if tail:
-                    self._tailing.add(connection)
-                    self._seats.tailing[seat] = True
+                    self._wait_for_tail(connection)
                     connection.keep_tail(tail)
         self.metrics.count["snapshots"] += int(np.count_nonzero(begun))
         self.metrics.count["bytes"] += total
         self._seats.commit(tick, due, begun)
+
+    def _wait_for_tail(self, connection: Connection) -> None:
+        """No snapshot for this client until its socket has taken what is pending."""
+        self._tailing.add(connection)
+        self._seats.tailing[connection.seat] = True
 
     def _eyes(self, seats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """float32[m] x and y from which the clients in `seats` look."""
@@ -340,6 +352,12 @@ class Room:
             raise ProtocolViolation(Close.FULL, "the room is full; try again later")
         if not self.shedding.level.admits:
             raise ProtocolViolation(Close.FULL, "the room is too busy; try again later")
+        now, rate = self.clock(), self.config.joins_per_second
+        self._joins = max(0.0, self._joins - (now - self._joined_at) * rate)
+        self._joined_at = now
+        if self._joins >= 2 * rate:
+            raise ProtocolViolation(Close.FULL, "too many join at once; try again later")
+        self._joins += 1
         slot = self.world.join(name, bot)
         self.players += 1
         return self._sit(Session(self, self._seats.take(), slot, name, None), connection)
@@ -365,7 +383,7 @@ class Room:
             return None
         if session.connection is not None:
             session.connection.close(Close.TAKEN_OVER, "taken over by a newer connection")
-            self.disconnect(session, session.connection)
+            self._detach(session, session.connection)
         self._attach(session, connection)
         self.metrics.count["resumed"] += 1
         return session
@@ -384,6 +402,12 @@ class Room:
 
     def disconnect(self, session: Session, connection: Connection) -> None:
         """The socket is gone. The ship waits for its player for the grace period."""
+        current = session.connection is connection
+        self._detach(session, connection)
+        if current and session.spectator:
+            self.leave(session)
+
+    def _detach(self, session: Session, connection: Connection) -> None:
         self._stop_reading(connection)
         self._tailing.discard(connection)
         if session.connection is connection:
@@ -391,15 +415,13 @@ class Room:
             session.away_since = self.clock()
             self._connections[session.seat] = None
             self._seats.detach(session.seat)
-            if session.spectator:
-                self.leave(session)
 
     def leave(self, session: Session) -> None:
         """The session ends, and its player leaves the world."""
         if self.sessions.pop(session.id, None) is None:
             return
         if session.connection is not None:
-            self.disconnect(session, session.connection)
+            self._detach(session, session.connection)
         if not session.spectator:
             self.world.leave(session.slot)
             self.players -= 1
@@ -428,8 +450,8 @@ class Room:
             # fmin and fmax, so that NaN becomes a place too.
             size = self.config.world_size - 1
             table.looks_at[seat] = NO_SLOT
-            table.look_x[seat] = np.fmax(np.fmin(where[0], size), 0)
-            table.look_y[seat] = np.fmax(np.fmin(where[1], size), 0)
+            table.look_x[seat] = np.fmax(np.fmin(float(where[0]), size), 0)
+            table.look_y[seat] = np.fmax(np.fmin(float(where[1]), size), 0)
 
     # ------------------------------------------------------------------ from outside
 

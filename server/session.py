@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tickstorm.session")
 
-CHAT_EVERY_S = 1.0
 CHAT_BURST = 4
-"""A player may say four things at once, then one a second; more is dropped and counted."""
+"""A player may say so many things at once, then one every CHAT_SECONDS; the rest is dropped."""
+
+SYNC_COST = 10
+"""SYNC is short and its answer long: it counts as so many messages."""
 
 
 @dataclass(eq=False)
@@ -70,7 +72,7 @@ class Conversation:
         if kind == wire.INPUT:
             room.queue_input(session.seat, fields[0])
             return
-        room.count_message(session.seat)
+        room.count_message(session.seat, SYNC_COST if kind == wire.SYNC else 1)
         if kind == wire.CHAT:
             self._chat(*fields)
         elif kind == wire.PING:
@@ -132,13 +134,13 @@ class Conversation:
 
     def _chat(self, text: str) -> None:
         session, now = self.session, self.lobby.clock()
-        earned = (now - session.chat_at) / CHAT_EVERY_S
+        earned = (now - session.chat_at) / session.room.config.chat_seconds
         session.chat_credit = min(CHAT_BURST, session.chat_credit + earned)
         session.chat_at = now
         text = names.clean(text, wire.CHAT_CHARACTERS)
         if session.chat_credit < 1:
             session.room.metrics.count["chat_dropped"] += 1
-            self.connection.push(wire.notice(0, "Not so fast: one message a second."))
+            self.connection.push(wire.notice(0, "Not so fast."))
         elif text:
             session.chat_credit -= 1
             session.room.say(session.name, text)

@@ -6,9 +6,11 @@ is passed in as `take_socket`.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 import mimetypes
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
@@ -43,6 +45,9 @@ SECURITY_HEADERS = [
     ("Cross-Origin-Resource-Policy", "same-origin"),
 ]
 
+LOG_AGAIN_S = 60.0
+"""An address whose connections misbehave is logged so often at most."""
+
 StartResponse = Callable[..., Callable[[bytes], None]]
 
 
@@ -53,11 +58,18 @@ class Web:
         self.config = config
         self.lobby = lobby
         self.refused: Counter[str] = Counter()
+        """Upgrades not granted, by reason."""
+        self.closed: Counter[str] = Counter()
+        """Connections ended, by the name of the close code, or LOST."""
+        self.websockets: set[int] = set()
+        """Descriptors of the open connections."""
         self._take_socket = take_socket
-        self._files = _files(Path(__file__).parent.parent / "clients" / "web")
+        # Relative, so that it can be read where its parents can't (see privileges.py).
+        self._files = _files(Path(os.path.relpath(Path(__file__).parent.parent)) / "clients/web")
         self._origins = _listed(config.allowed_origins)
         self._proxies = _listed(config.trusted_proxies)
         self._open: Counter[str] = Counter()  # sockets by address
+        self._logged: dict[str, float] = {}  # when, by address
 
     def __call__(self, environ: dict, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "/")
@@ -67,14 +79,17 @@ class Web:
             return _answer(start_response, "405 Method Not Allowed", b"GET and HEAD only\n",
                            headers=[("Allow", "GET, HEAD")])  # fmt: skip
         if path == "/healthz":
-            return self._health(start_response)
-        return self._file(path, environ, start_response)
+            answer = self._health(start_response)
+        else:
+            answer = self._file(path, environ, start_response)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else answer
 
     # ------------------------------------------------------------------ pages
 
     def _health(self, start_response: StartResponse) -> list[bytes]:
         health = self.lobby.health()
         health["refused"] = dict(self.refused)
+        health["closed"] = dict(self.closed)
         status = "200 OK" if health["status"] == "ok" else "503 Service Unavailable"
         body = json.dumps(health, indent=1).encode() + b"\n"
         return _answer(start_response, status, body, "application/json")
@@ -95,11 +110,21 @@ class Web:
     # ------------------------------------------------------------------ the upgrade
 
     def _upgrade(self, environ: dict, start_response: StartResponse) -> list[bytes]:
+        def refuse(reason: str, status: str, text: bytes) -> list[bytes]:
+            self.refused[reason] += 1
+            return _answer(start_response, status, text)
+
+        if environ["REQUEST_METHOD"] != "GET":
+            return refuse("method", "405 Method Not Allowed", b"GET only\n")
+        if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
+            # Its bytes would be taken for frames by us, and not by a proxy between.
+            return refuse("body", "400 Bad Request", b"an upgrade has no body\n")
         address = self._address(environ)
-        limit = self.config.max_connections_per_address
-        if limit and self._open[address] >= limit:
-            self.refused["address"] += 1
-            return _answer(start_response, "429 Too Many Requests", b"too many connections\n")
+        site, limit = _site(address), self.config.max_connections_per_address
+        if limit and self._open[site] >= limit:
+            return refuse("address", "429 Too Many Requests", b"too many connections\n")
+        if len(self.websockets) >= self.config.max_websockets:
+            return refuse("full", "503 Service Unavailable", b"full; try again later\n")
         handshake = ServerProtocol(
             origins=self._allowed_origins(environ),
             subprotocols=[SUBPROTOCOL],
@@ -115,16 +140,19 @@ class Web:
             return [response.body or b""]
 
         start_response(status, headers)(b"")
-        self._open[address] += 1
+        fd = self._take_socket()
+        self._open[site] += 1
+        self.websockets.add(fd)
         try:
-            self._serve(self._take_socket(), environ)
+            self._serve(fd, environ, address)
         finally:
-            self._open[address] -= 1
-            if not self._open[address]:
-                del self._open[address]
+            self.websockets.discard(fd)
+            self._open[site] -= 1
+            if not self._open[site]:
+                del self._open[site]
         return []
 
-    def _serve(self, fd: int, environ: dict) -> None:
+    def _serve(self, fd: int, environ: dict, address: str) -> None:
         query = parse_qs(environ.get("QUERY_STRING", ""))
         config = self.config
         connection = Connection(
@@ -138,12 +166,29 @@ class Web:
         conversation = Conversation(self.lobby, query.get("room", [None])[0], connection)
         try:
             connection.run()
+        except Exception:  # one client's trouble is not to become another's
+            log.exception("a connection from %s failed", address)
+            connection.close(Close.INTERNAL, "the server failed")
         finally:
             conversation.end()
-            code, reason = connection.closing or (Close.GOING_AWAY, "")
-            if code not in (Close.DONE, Close.GOING_AWAY, Close.RESTART) and not connection.lost:
-                log.info("closed %s from %s: %s", code, self._address(environ), reason)
+            self._count(connection, address)
             connection.finish()
+
+    def _count(self, connection: Connection, address: str) -> None:
+        """A connection has ended: count why, and log each troublemaker now and then."""
+        if connection.closing is None:
+            self.closed["LOST"] += 1
+            return
+        code, reason = connection.closing
+        self.closed[code.name] += 1
+        if code in (Close.DONE, Close.GOING_AWAY, Close.RESTART):
+            return
+        now = monotonic()
+        if now - self._logged.get(address, -LOG_AGAIN_S) >= LOG_AGAIN_S:
+            if len(self._logged) >= 1000:
+                self._logged.clear()
+            self._logged[address] = now
+            log.info("closed %s from %s: %s", code, address, reason)
 
     def _allowed_origins(self, environ: dict) -> list[str | None] | None:
         """The server's own host, whatever is configured, and clients that are no browsers."""
@@ -161,6 +206,23 @@ class Web:
                 if hop not in self._proxies:
                     return hop
         return address
+
+
+def _site(address: str) -> str:
+    """What counts as one address: IPv6 users have 2**64 of them.
+
+    >>> _site("192.0.2.7"), _site("2001:db8:1:2:3::4")
+    ('192.0.2.7', '2001:db8:1:2::')
+    """
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return address
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False).network_address)
 
 
 def _require_subprotocol(protocol: ServerProtocol, offered: list[str]) -> str:

@@ -34,7 +34,9 @@ class Close(IntEnum):
     GOING_AWAY = 1001
     PROTOCOL_ERROR = 1002
     TEXT = 1003
+    NOT_UTF8 = 1007
     TOO_BIG = 1009
+    INTERNAL = 1011
     RESTART = 1012
     FULL = 1013
     MALFORMED = 4000
