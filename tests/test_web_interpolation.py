@@ -255,6 +255,34 @@ def test_a_respawned_ship_appears_in_its_new_place_without_a_flight_between(page
         assert drawn.x[0] < 700 and drawn.x[-1] > 4090
 
 
+def test_another_route_with_another_latency_is_taken_up_within_two_seconds(page):
+    for before, after in ((40, 240), (240, 40)):
+        arrivals, last = [], 0.0
+        for tick in range(400):
+            last = max(last, tick * TICK_MS + (before if tick < 200 else after))
+            arrivals.append((last, tick))
+        drawn = draw(page, arrivals)
+        behind = (drawn.now - after) / TICK_MS - drawn.tick
+        settled = drawn.now > 200 * TICK_MS + 2500
+        assert 1.0 <= behind[settled].min() and behind[settled].max() < 1.3
+        assert backwards(drawn) == 0
+        assert np.diff(drawn.tick).min() >= 0
+
+
+def test_a_page_that_slept_is_up_to_date_at_once(page):
+    """Frames and messages stop for five seconds; then everything comes at the same moment."""
+    asleep, awake = 5000.0, 10_000.0
+    arrivals = network(np.random.default_rng(10), 400)
+    arrivals = [(awake if asleep < at < awake else at, tick) for at, tick in arrivals]
+    frames = np.arange(0, arrivals[-1][0], FRAME_MS)
+    frames = frames[(frames < asleep) | (frames > awake)]
+    drawn = draw(page, arrivals, frames=frames)
+    behind = (drawn.now - 75) / TICK_MS - drawn.tick
+    woken = drawn.now > awake + 500
+    assert 1.0 <= behind[woken].min() and behind[woken].max() < 2
+    assert np.diff(drawn.tick).min() >= 0
+
+
 # The input clock: a server that reads inputs at its ticks, and the slack that it reports.
 
 STEER = """async ({tickHz, rttMs, seconds, up, down, drift}) => {
@@ -266,7 +294,7 @@ STEER = """async ({tickHz, rttMs, seconds, up, down, drift}) => {
   const slacks = [];
   const leads = [];
   let [sent, newest, serverTick, lastUp, lastDown, steps] = [0, 0, 0, 0, 0, 0];
-  for (let now = 0; now < seconds * 1000; now++) {
+  for (let now = 0; now < seconds * 1000; now += 2) {
     const server = now / (tickMs * drift);
     if (Math.floor(server) > serverTick) {
       serverTick = Math.floor(server);

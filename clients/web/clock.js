@@ -23,13 +23,19 @@ export class PlaybackClock {
   static ON_TIME = 0.9; // share of snapshots that should be there before they are needed
   static MARGIN_MS = 3;
   static MOST_LATE_MS = 250;
-  static SLEW = 0.1; // largest deviation from the real pace
+  static SLEW = 0.1; // largest deviation from the real pace,
+  static FAR_SLEW = 0.5; // and when off by more than
+  static FAR_TICKS = 2;
   static SNAP_MS = 600;
+  static SHIFT_MS = 120; // more than jitter: the way itself has changed,
+  static SHIFT_RUN = 6; // if that many in a row are so late
 
   #offset = new Float64Array(PlaybackClock.WINDOW); // arrival time less the tick's nominal time
   #when = new Float64Array(PlaybackClock.WINDOW);
   #scratch = new Float64Array(PlaybackClock.WINDOW);
   #count = 0;
+  #usual = NaN;
+  #lateRun = 0;
   #origin = NaN; // real time at which tick 0 should be drawn, ms
   #now = NaN;
   #tick = NaN;
@@ -41,8 +47,10 @@ export class PlaybackClock {
   }
 
   onSnapshot(now, tick, snapshotTicks) {
+    const offset = now - tick * this.tickMs;
+    this.#noticeShift(offset);
     const slot = this.#count++ % PlaybackClock.WINDOW;
-    this.#offset[slot] = now - tick * this.tickMs;
+    this.#offset[slot] = offset;
     this.#when[slot] = now;
 
     let recent = 0;
@@ -50,12 +58,22 @@ export class PlaybackClock {
     for (let i = 0; i < kept; i++) {
       if (now - this.#when[i] < PlaybackClock.WINDOW_MS) this.#scratch[recent++] = this.#offset[i];
     }
-    const usual = quantile(this.#scratch, recent, 0.5);
-    const late = quantile(this.#scratch, recent, PlaybackClock.ON_TIME) - usual;
+    this.#usual = quantile(this.#scratch, recent, 0.5);
+    const late = quantile(this.#scratch, recent, PlaybackClock.ON_TIME) - this.#usual;
     this.jitterMs = Math.min(late, PlaybackClock.MOST_LATE_MS);
     // The next snapshot must be here when the time of this one is over.
     this.delayMs = snapshotTicks * this.tickMs + this.jitterMs + PlaybackClock.MARGIN_MS;
-    this.#origin = usual + this.delayMs;
+    this.#origin = this.#usual + this.delayMs;
+  }
+
+  /** After a stall has ended, or on another route, what came before says nothing about now. */
+  #noticeShift(offset) {
+    const { SHIFT_MS, SHIFT_RUN } = PlaybackClock;
+    this.#lateRun = offset > this.#usual + SHIFT_MS ? this.#lateRun + 1 : 0;
+    if (offset < this.#usual - SHIFT_MS || this.#lateRun >= SHIFT_RUN) {
+      this.#count = 0;
+      this.#lateRun = 0;
+    }
   }
 
   /** The tick (with a fraction) to draw now. Never runs backwards. */
@@ -68,7 +86,9 @@ export class PlaybackClock {
       const error = wanted - (this.#tick + elapsed);
       if (error * this.tickMs > PlaybackClock.SNAP_MS) this.#tick = wanted;
       else if (error * this.tickMs > -PlaybackClock.SNAP_MS) {
-        const slew = clamp(error * 0.2, -PlaybackClock.SLEW, PlaybackClock.SLEW);
+        const far = Math.abs(error) > PlaybackClock.FAR_TICKS;
+        const limit = far ? PlaybackClock.FAR_SLEW : PlaybackClock.SLEW;
+        const slew = clamp(error * 0.2, -limit, limit);
         this.#tick += elapsed * (1 + slew);
       }
     }

@@ -99,6 +99,7 @@ export class Connection {
     const { signal } = this.#listening;
     const check = () => document.visibilityState === "visible" && this.#check();
     document.addEventListener("visibilitychange", check, { signal });
+    document.addEventListener("resume", check, { signal });
     addEventListener("pageshow", check, { signal });
     addEventListener("online", check, { signal });
   }
