@@ -8,6 +8,9 @@ import unicodedata
 # line breaks.
 _REFUSED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
+# Letters and symbols that look like nothing: fillers of Hangul, the empty Braille cell.
+_BLANK = "\u115f\u1160\u2800\u3164\uffa0"
+
 DEFAULT_NAME = "Pilot"
 
 
@@ -20,7 +23,7 @@ def clean(text: str, characters: int, size: int | None = None) -> str:
     'ééé'
     """
     text = unicodedata.normalize("NFKC", text[: 4 * characters])
-    text = "".join(c for c in text if unicodedata.category(c) not in _REFUSED)
+    text = "".join(c for c in text if unicodedata.category(c) not in _REFUSED and c not in _BLANK)
     text = " ".join(text.split())[:characters].rstrip()
     if size is not None:
         text = text.encode()[:size].decode(errors="ignore").rstrip()
