@@ -234,9 +234,9 @@ def largest(
         else:
             search.failed = count
         if not search.failed:
-            count = 0 if count == limit else min(_round(count * factor), limit)
+            count = 0 if count == limit else min(max(_round(count * factor), count + 10), limit)
         elif not search.held:
-            count = 0 if count <= 10 else _round(count / factor)
+            count = 0 if count <= 10 else min(_round(count / factor), count - 10)
         elif search.failed / search.held > 1 + resolution:
             count = _round((search.held * search.failed) ** 0.5)
             if not search.held < count < search.failed:
@@ -247,7 +247,7 @@ def largest(
 
 
 def _round(count: float) -> int:
-    """To tens, so that a search of hundreds or thousands says round numbers."""
+    """To tens: nobody needs to know it better."""
     return max(10, round(count / 10) * 10)
 
 

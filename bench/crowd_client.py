@@ -586,7 +586,7 @@ def masked(rows: np.ndarray, rng: np.random.Generator) -> bytes:
     """The frames in `rows`, INPUT[n], each masked with a key of its own.
 
     >>> rows = np.zeros(1, INPUT)
-    ... rows["seq"] = 7
+    >>> rows["seq"] = 7
     >>> data = masked(rows, np.random.default_rng(1))
     >>> len(data), data[18] ^ data[2]
     (26, 7)
