@@ -147,6 +147,58 @@ class KindHistory:
         by group.
         """
         ring = tick % RING
+        first = ring * self.starts.shape[1] + cell
+        return self._gather(self.starts.ravel(), self.order.ravel(), first, ring * self.slots)
+
+    def moved_in_blocks(self, tick: int, age: int, cell: np.ndarray):
+        """Like `rows_in_blocks` at ``tick - age``, but only those who have left their cell, gone,
+        or become another entity since: for a viewer that stayed, nobody else can leave."""
+        was, now = self.cell[(tick - age) % RING], self.cell[tick % RING]
+        moved = (now != was) | (self.born > tick - age)
+        slots = np.flatnonzero(moved & (was != self.grid.nowhere))
+        was = was.take(slots)
+        starts = np.zeros(self.grid.count + 1, np.int64)
+        np.cumsum(np.bincount(was, minlength=self.grid.count), out=starts[1:])
+        return self._gather(starts, slots.take(np.argsort(was, kind="stable")), cell, 0)
+
+    def _gather(self, starts, order, first, offset) -> tuple[np.ndarray, np.ndarray]:
+        """The three runs of `order` that make up each block. `first`: int64[g], where a block's
+        middle cell stands in `starts`; `offset`: what to add to places in `order`."""
+        rows = first[:, None] + self.grid.block_rows
+        begin = starts.take(rows).astype(np.int64)
+        count = starts.take(rows + 3) - begin
+        per_group = count.sum(axis=1)
+        count = count.ravel()
+        begin = (begin + np.reshape(offset, (-1, 1))).ravel()
+        index = np.repeat(begin - (np.cumsum(count) - count), count)
+        index += np.arange(len(index))
+        return np.repeat(np.arange(len(first)), per_group), order.take(index).astype(np.intp)
+
+    def in_blocks_by_slot(self, tick: int, cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Who is in the block around `cell[i]` at `tick`, ordered by group, then by slot.
+
+        Args: `cell`: int64[g]. Returns ``(group, slot)``, intp[m] each.
+        """
+        # Every entity is in the nine blocks around itself. Listed in order of slot, a
+        # stable sort by cell (a radix sort, as cells are 16 bits) keeps that order.
+        cells = self.cell[tick % RING]
+        slots = np.flatnonzero(cells != self.grid.nowhere)
+        blocks = (cells.take(slots)[:, None] + self.grid.block_cells).astype(np.uint16).ravel()
+        listed = slots.take(np.argsort(blocks, kind="stable") // len(self.grid.block_cells))
+        sizes = np.bincount(blocks, minlength=self.grid.count)
+        count = sizes.take(cell)
+        source = (np.cumsum(sizes) - sizes).take(cell) - (np.cumsum(count) - count)
+        index = np.repeat(source, count)
+        index += np.arange(len(index))
+        return np.repeat(np.arange(len(cell)), count), listed.take(index)
+
+    def rows_in_blocks(self, tick: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Who was in the block around `cell[i]` at `tick[i]`.
+
+        Args: `tick`, `cell`: int64[g]. Returns ``(group, slot)``, intp[m] each, ordered
+        by group.
+        """
+        ring = tick % RING
         first = (ring * self.starts.shape[1] + cell)[:, None] + self.grid.block_rows
         begin = self.starts.ravel().take(first).astype(np.int64)
         count = self.starts.ravel().take(first + 3) - begin

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import repeat
 from select import EPOLLIN, epoll
 from time import monotonic
@@ -203,37 +203,38 @@ class Room:
                 self._seats.tailing[connection.seat] = False
         return self._seats.due(tick, self.snapshot_ticks)
 
-    def _encode(self, tick: int, due: np.ndarray) -> tuple[Iterator[bytes], Iterator[bytes]]:
+    def _encode(self, tick: int, due: np.ndarray) -> tuple[list[bytes], list[bytes]]:
         """The private start and the shared body of each due seat's snapshot."""
         table = self._seats
-        x, y = self._eyes(due)
-        cell = self._grid.viewer_cell(table.cell[due], x, y)
+        cell = self._grid.viewer_cell(table.cell[due], *self._eyes(due))
         table.cell[due] = cell
         age = tick - table.baseline_tick[due]
         groups, member_of = snapshot.group(cell, age, table.baseline_cell[due])
         bodies = snapshot.encode(tick, self._histories, groups)
-        sizes = np.array([len(body) for body in bodies], np.int64)
-        age = groups.age[member_of]
 
-        heads = np.zeros(len(due), wire.HEAD)
-        heads["tick"] = tick
-        heads["ack_seq"] = np.maximum(self._inputs.applied[due], 0)
-        heads["slack"] = self._inputs.slack[due]
-        heads["baseline_age"] = age
-        flags = np.where(age == snapshot.FULL_AGE, wire.FLAG_FULL, 0)
-        if not self.shedding.level.cosmetics:
-            flags |= wire.FLAG_SHED
         slots = table.slot[due]
         watching = slots == NO_SLOT
-        heads["flags"] = np.where(watching, flags | wire.FLAG_SPECTATOR, flags)
-        heads["snapshot_ticks"] = np.minimum(table.interval(self.snapshot_ticks)[due], 255)
-        heads["self"] = self.world.self_rows(np.where(watching, 0, slots))
-        heads["self"][watching] = np.zeros(1, game.SELF)
+        age = groups.age[member_of]
+        flags = np.where(age == snapshot.FULL_AGE, wire.FLAG_FULL, 0)
+        flags |= np.where(watching, wire.FLAG_SPECTATOR, 0)
+        if not self.shedding.level.cosmetics:
+            flags |= wire.FLAG_SHED
+        own = self.world.self_rows(np.where(watching, 0, slots))
+        own[watching] = np.zeros(1, own.dtype)
+
+        starts = wire.SnapshotStarts(len(due))
+        starts.heads["tick"] = tick
+        starts.heads["ack_seq"] = np.maximum(self._inputs.applied[due], 0)
+        starts.heads["slack"] = self._inputs.slack[due]
+        starts.heads["flags"] = flags
+        starts.heads["baseline_age"] = age
+        interval = table.interval(self.snapshot_ticks)[due]
+        starts.heads["snapshot_ticks"] = np.minimum(interval, 255)
+        starts.fill_self(own)
         self._inputs.slack[due] = wire.NO_SLACK
 
-        data, begins, size = wire.snapshot_starts(heads, sizes[member_of])
-        starts = map(data.__getitem__, map(slice, begins, range(size, len(data) + 1, size)))
-        return starts, map(bodies.__getitem__, member_of.tolist())
+        sizes = np.array([len(body) for body in bodies], np.int64)
+        return starts.cut(sizes[member_of]), [bodies[i] for i in member_of.tolist()]
 
     def _send(self, tick: int, due: np.ndarray, starts, bodies) -> None:
         """Write each snapshot without blocking. The baseline moves only for those whose
