@@ -174,42 +174,6 @@ class KindHistory:
         index += np.arange(len(index))
         return np.repeat(np.arange(len(first)), per_group), order.take(index).astype(np.intp)
 
-    def in_blocks_by_slot(self, tick: int, cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Who is in the block around `cell[i]` at `tick`, ordered by group, then by slot.
-
-        Args: `cell`: int64[g]. Returns ``(group, slot)``, intp[m] each.
-        """
-        # Every entity is in the nine blocks around itself. Listed in order of slot, a
-        # stable sort by cell (a radix sort, as cells are 16 bits) keeps that order.
-        cells = self.cell[tick % RING]
-        slots = np.flatnonzero(cells != self.grid.nowhere)
-        blocks = (cells.take(slots)[:, None] + self.grid.block_cells).astype(np.uint16).ravel()
-        listed = slots.take(np.argsort(blocks, kind="stable") // len(self.grid.block_cells))
-        sizes = np.bincount(blocks, minlength=self.grid.count)
-        count = sizes.take(cell)
-        source = (np.cumsum(sizes) - sizes).take(cell) - (np.cumsum(count) - count)
-        index = np.repeat(source, count)
-        index += np.arange(len(index))
-        return np.repeat(np.arange(len(cell)), count), listed.take(index)
-
-    def rows_in_blocks(self, tick: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Who was in the block around `cell[i]` at `tick[i]`.
-
-        Args: `tick`, `cell`: int64[g]. Returns ``(group, slot)``, intp[m] each, ordered
-        by group.
-        """
-        ring = tick % RING
-        first = (ring * self.starts.shape[1] + cell)[:, None] + self.grid.block_rows
-        begin = self.starts.ravel().take(first).astype(np.int64)
-        count = self.starts.ravel().take(first + 3) - begin
-        per_group = count.sum(axis=1)
-        count = count.ravel()
-        source = (begin + (ring * self.slots)[:, None]).ravel() - (np.cumsum(count) - count)
-        index = np.repeat(source, count)
-        index += np.arange(len(index))
-        slot = self.order.ravel().take(index).astype(np.intp)
-        return np.repeat(np.arange(len(cell)), per_group), slot
-
 
 def _delta_columns(kind, mutable: np.dtype) -> list[tuple[int, int, int]]:
     """Where the delta columns are: (word, shift within it in bits, bytes) each."""
