@@ -40,9 +40,11 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import glob
 import json
 import logging
 import os
+import shutil
 import struct
 import sys
 import threading
@@ -90,6 +92,11 @@ STUCK_TICKS = 5
 further has something in it that crashes: its journal is set aside. Two, because the replay
 counts as one attempt and the first tick after it as the next: a worker that happens to be
 killed while it recovers is no reason to give up a match."""
+
+
+MOST_ASIDE = 20
+"""Journals of a room that are kept aside. The first are the most telling: when there are
+so many, a further one is deleted instead."""
 
 
 class JournalError(ValueError):
@@ -681,21 +688,21 @@ def _replay(checkpoint: list, ticks: list[list]) -> tuple[World, list[list]]:
     return world, list(playing.values())
 
 
-def set_aside(folder: Path, reason: str) -> Path:
-    """Move a journal out of the way, for examination; returns where it is."""
-    stamp = time.strftime("%Y%m%dT%H%M%S")
-    target = folder.with_name(f"{folder.name}.aside-{stamp}")
-    number = 1
-    while target.exists():
-        number += 1
-        target = folder.with_name(f"{folder.name}.aside-{stamp}-{number}")
+def set_aside(folder: Path, reason: str) -> None:
+    """Move a journal out of the way, for examination."""
+    aside = f"{folder.name}.aside-"
+    if len(list(folder.parent.glob(f"{glob.escape(aside)}*"))) >= MOST_ASIDE:
+        shutil.rmtree(folder)
+        log.error("the journal of %s is deleted, for %d are set aside already: %s",
+                  folder.name, MOST_ASIDE, reason)  # fmt: skip
+        return
+    target = folder.with_name(f"{aside}{time.strftime('%Y%m%dT%H%M%S')}-{os.urandom(2).hex()}")
     folder.rename(target)
     try:
         (target / "reason.txt").write_text(reason + "\n")
     except OSError:
         pass  # it is in the log
     log.error("the journal of %s is set aside as %s: %s", folder.name, target, reason)
-    return target
 
 
 def _attempts(folder: Path, tick: int) -> int:

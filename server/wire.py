@@ -181,8 +181,8 @@ class SnapshotStarts:
     def fill_self(self, own: np.ndarray) -> None:
         """Set the heads' `self` from SELF[n]: as bytes, a tenth of the time by fields."""
         at = _SNAPSHOT_START.fields["head"][1] + HEAD.fields["self"][1]
-        raw = self._rows.view(np.uint8).reshape(len(own), -1)
-        raw[:, at : at + own.itemsize] = own.view(np.uint8).reshape(len(own), -1)
+        raw = self._rows.view(np.uint8).reshape(len(own), _SNAPSHOT_START.itemsize)
+        raw[:, at : at + own.itemsize] = own.view(np.uint8).reshape(len(own), own.itemsize)
 
     def cut(self, body_sizes: np.ndarray) -> list[bytes]:
         """What to send before each body, whose sizes (int64[n]) are known now."""

@@ -402,6 +402,18 @@ def test_a_clean_end_on_the_same_tick_is_no_crash(tmp_path):
         match.end()
 
 
+def test_only_so_many_journals_are_kept_aside(tmp_path, monkeypatch):
+    monkeypatch.setattr(journal, "MOST_ASIDE", 3)
+    for number in range(5):
+        folder = tmp_path / "arena"
+        folder.mkdir()
+        (folder / "000001.journal").write_bytes(bytes([number]))
+        assert journal.recover(folder, expected()) is None
+        assert not folder.exists()
+    kept = {path.read_bytes() for path in tmp_path.glob("arena.aside-*/000001.journal")}
+    assert kept == {b"\0", b"\1", b"\2"}
+
+
 # ------------------------------------------------------------------ a disk that fails
 
 
