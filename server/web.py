@@ -19,7 +19,7 @@ from time import monotonic
 from urllib.parse import parse_qs
 
 from websockets.datastructures import Headers
-from websockets.exceptions import NegotiationError
+from websockets.exceptions import InvalidHeader, NegotiationError
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -75,14 +75,15 @@ class Web:
         path = environ.get("PATH_INFO", "/")
         if path == "/ws":
             return self._upgrade(environ, start_response)
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+        method = environ.get("REQUEST_METHOD", "")  # a malformed request has none
+        if method not in ("GET", "HEAD"):
             return _answer(start_response, "405 Method Not Allowed", b"GET and HEAD only\n",
                            headers=[("Allow", "GET, HEAD")])  # fmt: skip
         if path == "/healthz":
             answer = self._health(start_response)
         else:
             answer = self._file(path, environ, start_response)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else answer
+        return [] if method == "HEAD" else answer
 
     # ------------------------------------------------------------------ pages
 
@@ -114,7 +115,7 @@ class Web:
             self.refused[reason] += 1
             return _answer(start_response, status, text)
 
-        if environ["REQUEST_METHOD"] != "GET":
+        if environ.get("REQUEST_METHOD") != "GET":
             return refuse("method", "405 Method Not Allowed", b"GET only\n")
         if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
             # Its bytes would be taken for frames by us, and not by a proxy between.
@@ -130,7 +131,10 @@ class Web:
             subprotocols=[SUBPROTOCOL],
             select_subprotocol=_require_subprotocol,
         )
-        response = handshake.accept(_request(environ))
+        try:
+            response = handshake.accept(_request(environ))
+        except InvalidHeader:
+            return refuse("handshake", "400 Bad Request", b"a header is malformed\n")
         headers = list(response.headers.raw_items())
         status = f"{response.status_code} {response.reason_phrase}"
         if response.status_code != 101:
@@ -238,9 +242,7 @@ def _request(environ: dict) -> Request:
         if key.startswith("HTTP_"):
             headers[key[5:].replace("_", "-").title()] = value
     path = environ.get("PATH_INFO", "/")
-    return Request(
-        path, headers, method=environ["REQUEST_METHOD"], protocol=environ["SERVER_PROTOCOL"]
-    )
+    return Request(path, headers, method="GET", protocol=environ.get("SERVER_PROTOCOL", "HTTP/1.0"))
 
 
 def _files(root: Path) -> dict[str, Path]:
