@@ -16,7 +16,8 @@ from time import monotonic
 import gevent
 
 from . import tokens
-from .config import ConfigError, load
+from .config import Config, ConfigError, load
+from .doorkeeper import LOOK_AGAIN_S, LOOK_EVERY_S, Doorkeeper
 from .lobby import Lobby
 from .web import Web
 from .wire import Close
@@ -68,12 +69,13 @@ def start() -> Web:
     key = tokens.load_key(config.secret, config.data_dir)
     lobby = Lobby(config, key)
     web = Web(config, lobby, uwsgi.connection_fd)
+    if config.watchdog_seconds:  # before the first tick, for that may be the one that hangs
+        gevent.spawn(_watch, lobby, config.watchdog_seconds)
     for room in lobby.rooms.values():
         gevent.spawn(room.run).link_exception(_crashed)
     gevent.spawn(_collect_garbage)
+    gevent.spawn(_keep_the_door, config, web)
     gevent.spawn(_handle_signals, lobby, web)
-    if config.watchdog_seconds:
-        gevent.spawn(_watch, lobby, config.watchdog_seconds)
     log.info("tickstorm %s serves http://%s:%d", lobby.version, config.host, config.port)
     return web
 
@@ -116,6 +118,16 @@ def _leave(lobby: Lobby, web: Web, code: Close, reason: str) -> None:
     while not lobby.finished and monotonic() < until:
         gevent.sleep(0.005)
     os._exit(0)
+
+
+def _keep_the_door(config: Config, web: Web) -> None:
+    """Requests that hang may not keep others out."""
+    seconds, limit = config.request_seconds, config.max_requests
+    doorkeeper = Doorkeeper(config.port, web.websockets, seconds, limit)
+    while True:
+        gone = doorkeeper.look(monotonic())
+        web.refused["overdue"] += gone
+        gevent.sleep(LOOK_AGAIN_S if gone else LOOK_EVERY_S)
 
 
 def _collect_garbage() -> None:
