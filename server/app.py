@@ -6,6 +6,7 @@ greenlet per websocket and one game loop per room.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import logging
 import os
@@ -65,7 +66,8 @@ def start() -> Web:
     )
     logging.getLogger("websockets").setLevel(logging.WARNING)
     check_uwsgi()
-    uwsgi.set_user_harakiri(RECOVERY_SECONDS if config.watchdog_seconds else 0)
+    if config.watchdog_seconds:
+        faulthandler.dump_traceback_later(RECOVERY_SECONDS, exit=True)
     key = tokens.load_key(config.secret, config.data_dir)
     lobby = Lobby(config, key)
     web = Web(config, lobby, uwsgi.connection_fd)
@@ -87,10 +89,14 @@ def _crashed(loop: gevent.Greenlet) -> None:
 
 
 def _watch(lobby: Lobby, seconds: int) -> None:
-    """Ask the master to kill this worker, unless ticks go on: a hung loop is a crash."""
+    """End this worker, with a traceback, unless ticks go on: a hung loop is a crash.
+
+    The timer is a thread of the interpreter's own that needs no GIL. uWSGI's harakiri would
+    be another way, but in a worker that is respawned to waiting connections it gets lost.
+    """
     while True:
         if lobby.alive():
-            uwsgi.set_user_harakiri(seconds)
+            faulthandler.dump_traceback_later(seconds, exit=True)
         gevent.sleep(min(1.0, seconds / 4))
 
 
