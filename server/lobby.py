@@ -16,6 +16,7 @@ from .config import Config
 from .connection import Connection
 from .game_interface import WorldSettings
 from .room import Room
+from .scores import Scores
 from .session import Session
 from .wire import Close, ProtocolViolation
 
@@ -36,6 +37,7 @@ class Lobby:
         self._key = key
         self.closing: tuple[Close, str] | None = None
         self._writer = journal.Writer() if config.journal == "on" else None
+        self.scores = Scores(Path(config.data_dir) / "scores.sqlite")
         self.open(DEFAULT_ROOM)
 
     def open(self, room_id: str) -> Room:
@@ -57,7 +59,9 @@ class Lobby:
             world, sessions = game.create_world(settings, header["seed"]), []
             log.info("room %s opens with seed %d", room_id, header["seed"])
         kept = self._journal(folder, header, lock)
-        room = self.rooms[room_id] = Room(room_id, self.config, world, self.clock, kept, sessions)
+        room = self.rooms[room_id] = Room(
+            room_id, self.config, world, self.clock, kept, sessions, self.scores
+        )
         return room
 
     def _journal(self, folder: Path, header: dict, lock: IO | None) -> journal.Journal | None:
@@ -146,15 +150,16 @@ class Lobby:
             room.close(code, reason)
 
     def finish(self) -> None:
-        """After `close`, when all have gone: end the journals. `finished` when all is on disk."""
+        """After `close`, when all have gone: end journals and scores. `finished`: all on disk."""
         for room in self.rooms.values():
             room.finish()
         if self._writer is not None:
             self._writer.stop()
+        self.scores.stop()
 
     @property
     def finished(self) -> bool:
-        return self._writer is None or self._writer.stopped
+        return self.scores.stopped and (self._writer is None or self._writer.stopped)
 
     def alive(self) -> bool:
         """Do the ticks of all rooms advance?"""
