@@ -16,7 +16,7 @@ from time import monotonic
 
 import gevent
 
-from . import tokens
+from . import privileges, tokens
 from .config import Config, ConfigError, load
 from .doorkeeper import LOOK_AGAIN_S, LOOK_EVERY_S, Doorkeeper
 from .lobby import Lobby
@@ -68,6 +68,7 @@ def start() -> Web:
     check_uwsgi()
     if config.watchdog_seconds:
         faulthandler.dump_traceback_later(RECOVERY_SECONDS, exit=True)
+    privileges.drop(config.run_as, config.data_dir)
     key = tokens.load_key(config.secret, config.data_dir)
     lobby = Lobby(config, key)
     web = Web(config, lobby, uwsgi.connection_fd)
