@@ -38,8 +38,11 @@ FULL_GC_EVERY = 600
 FAILED_APP = 22
 """Exit code by which uWSGI's master knows that trying again is of no use (`need-app`)."""
 
+GOODBYE_SECONDS = 1.0
+"""Time for clients to go when the server ends; only who doesn't read needs longer."""
+
 LEAVE_SECONDS = 3.0
-"""Time for clients to go and for the journal to be synced, less than uwsgi.ini's mercy."""
+"""The same and the sync of journals and scores; less than uwsgi.ini's mercy."""
 
 RECOVERY_SECONDS = 120
 """Time for rooms to come back from their journals, until the watchdog looks at their ticks."""
@@ -117,12 +120,12 @@ def _handle_signals(lobby: Lobby, web: Web) -> None:
 
 def _leave(lobby: Lobby, web: Web, code: Close, reason: str) -> None:
     """Tell everyone, wait until they have gone and the journal is on disk, and end."""
-    until = monotonic() + LEAVE_SECONDS
+    began = monotonic()
     lobby.close(code, reason)
-    while web.websockets and monotonic() < until - 1:
+    while web.websockets and monotonic() < began + GOODBYE_SECONDS:
         gevent.sleep(0.02)
     lobby.finish()
-    while not lobby.finished and monotonic() < until:
+    while not lobby.finished and monotonic() < began + LEAVE_SECONDS:
         gevent.sleep(0.005)
     os._exit(0)
 
