@@ -103,6 +103,11 @@ class Peer:
         elif message[0] == wire.SNAPSHOT:
             self.head = self.world.apply(*message[1:])
 
+    def answered(self) -> bool:
+        """Has its HELLO been granted, or refused?"""
+        self.read()
+        return self.world is not None or self.close_code is not None
+
     def of(self, kind: int) -> list[list]:
         return [message for message in self.messages if message[0] == kind]
 
@@ -136,7 +141,7 @@ class Arena:
     def join(self, name: str = "Ada", **options) -> Peer:
         peer = self.peer()
         peer.say(wire.encode_hello(name, **options))
-        wait(lambda: peer.read() or peer.world or peer.close_code)
+        wait(peer.answered)
         assert peer.world is not None, peer.close_code
         return peer
 
@@ -500,7 +505,7 @@ def test_too_many_joins_at_once_are_told_to_come_later(tmp_path):
             arena.join(f"P{i}")
         fifth = arena.peer()
         fifth.say(wire.encode_hello("fifth"))
-        wait(lambda: fifth.read() or fifth.close_code)
+        wait(fifth.answered)
         assert fifth.close_code == Close.FULL
         arena.tick(HZ)
         arena.join("sixth")
@@ -563,7 +568,7 @@ def test_overload_is_shed_in_the_declared_order_and_inputs_never(arena):
         assert (used == 2 * HZ).all(), "every input is used at every level"
         newcomer = arena.peer()
         newcomer.say(wire.encode_hello("newcomer"))
-        wait(lambda: newcomer.read() or newcomer.world or newcomer.close_code)
+        wait(newcomer.answered)
         if level.admits:
             assert newcomer.world is not None
             newcomer.say(wire.encode_leave())
