@@ -33,7 +33,15 @@ import game
 from clients.bots.bot import Bot
 from clients.bots.session import Session
 from clients.bots.tally import Tally
-from clients.bots.wire import SNAPSHOT, SUBPROTOCOL, encode_hello, encode_ping
+from clients.bots.wire import (
+    SNAPSHOT,
+    SUBPROTOCOL,
+    KnownWorld,
+    encode_hello,
+    encode_input,
+    encode_ping,
+)
+from game.schema import BUTTON_FIRE, BUTTON_THRUST
 from server import journal
 
 from .crowd import uwsgi
@@ -62,8 +70,40 @@ class Shown:
     y: float
 
 
+class OwnShip(KnownWorld):
+    """Reads of a snapshot only what is private to the player."""
+
+    def apply(self, head: bytes, body: bytes) -> dict:
+        fields = self._read_head(head)
+        self.tick = fields["tick"]
+        return fields
+
+
+class Pilot(Session):
+    """A session that flies about and fires, looking at nothing: hundreds fit one process."""
+
+    def _take_welcome(self, welcome: dict) -> None:
+        super()._take_welcome(welcome)
+        self.world = OwnShip(welcome["declaration"])
+        self._dice = random.Random(self._seed)
+        self._course = self._dice.randrange(256)
+
+    def _input(self, view_tick: int) -> bytes:
+        if self._dice.random() < 0.05:
+            self._course = self._dice.randrange(256)
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        self.tally.inputs += 1
+        target = view_tick + self.clock.lead
+        buttons = BUTTON_THRUST | (BUTTON_FIRE if self._course & 1 else 0)
+        return encode_input(
+            target, self.world.tick, self._sequence, self._course * 4, self._course, buttons, 0
+        )
+
+
 class Player(Bot):
     """A bot that keeps what it was shown around each loss of its connection."""
+
+    session_type = Pilot
 
     def __init__(self, *args):
         super().__init__(*args)

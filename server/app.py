@@ -38,7 +38,7 @@ FULL_GC_EVERY = 600
 FAILED_APP = 22
 """Exit code by which uWSGI's master knows that trying again is of no use (`need-app`)."""
 
-GOODBYE_SECONDS = 1.0
+GOODBYE_SECONDS = 0.5
 """Time for clients to go when the server ends; only who doesn't read needs longer."""
 
 LEAVE_SECONDS = 3.0

@@ -59,6 +59,8 @@ class Bot:
     (why it is not connected), ``session`` (the present or last one).
     """
 
+    session_type = Session
+
     def __init__(self, uri: WebSocketURI, number: int, seed: int, tally: Tally) -> None:
         self.temperament = TEMPERAMENTS[number % len(TEMPERAMENTS)]
         self.name = bot_name(self.temperament, number // len(TEMPERAMENTS))
@@ -99,7 +101,7 @@ class Bot:
         """One connection, until it ends (`Dropped`) or `stopping` is set."""
         connection = Connection(self._uri)
         now = time.monotonic()
-        session = self.session = Session(
+        session = self.session = self.session_type(
             self.name, self.temperament, self._seed, self._token, self._tally, now
         )
         try:
