@@ -512,7 +512,16 @@ class Room:
             table.look_x[seat] = np.fmax(np.fmin(float(where[0]), size), 0)
             table.look_y[seat] = np.fmax(np.fmin(float(where[1]), size), 0)
 
+    def control(self, speed: float, tick: int | None) -> None:
+        """Time can be turned in replays only (see `replay.py`)."""
+        raise ProtocolViolation(Close.MALFORMED, "REPLAY in a live room")
+
     # ------------------------------------------------------------------ from outside
+
+    @property
+    def tick_hz(self) -> float:
+        """Ticks that pass for a client in a second."""
+        return self.config.tick_hz
 
     @property
     def snapshot_ticks(self) -> int:
