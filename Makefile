@@ -28,6 +28,7 @@ run: setup ## serve the game, with bots, at http://127.0.0.1:8000 (PORT, BOTS, â
 
 test: setup lint ## all tests, in a real browser too
 	@sh tests/chromium.sh
+	@sh tests/nginx.sh
 	$(BIN)/python -m pytest
 
 lint: setup ## style and common mistakes
