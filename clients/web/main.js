@@ -10,6 +10,7 @@ import { Overlay } from "./overlay.js";
 import { AutoQuality, LEVELS } from "./quality.js";
 import { Renderer } from "./render.js";
 import { inventName, openStorage, Settings } from "./settings.js";
+import { Spectator, watched } from "./spectate.js";
 
 const byId = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
@@ -27,7 +28,9 @@ const chatText = byId("chat-text");
 
 const coarse = matchMedia("(pointer: coarse)").matches;
 const automatic = new AutoQuality();
+const watching = watched(query); // a room or a replay, without a ship
 let client = null;
+let spectator = null;
 let playing = false; // whether the game is on the screen, connected or coming back
 
 // Joining and leaving.
@@ -35,12 +38,17 @@ let playing = false; // whether the game is on the screen, connected or coming b
 function socketUrl() {
   const url = new URL("ws", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  url.search = query.has("room") ? `?room=${encodeURIComponent(query.get("room"))}` : "";
+  const asked = new URLSearchParams();
+  if (query.has("room")) asked.set("room", query.get("room"));
+  // Named in a live room too, so that the token of a ship in this tab is another's.
+  if (watching) asked.set(watching.replay ? "replay" : "spectate", watching.replay ?? "1");
+  url.search = asked.toString();
   return url.href;
 }
 
 function join(name) {
   client?.leave();
+  spectator?.close();
   client = new Client({
     url: socketUrl(),
     name,
@@ -52,7 +60,13 @@ function join(name) {
   hud.reset();
   renderer.particles.clear();
   playing = true;
-  client.join(name);
+  if (watching) {
+    const { replay } = watching;
+    const [camera, ratio] = [renderer.camera, () => renderer.ratio];
+    spectator = new Spectator({ client, canvas, bar: byId("watch"), camera, ratio, replay });
+    window.tickstorm.spectator = spectator;
+  }
+  client.join(name, watching ? { spectate: true } : {});
   showPage();
 }
 
@@ -61,6 +75,8 @@ function leave(note = "") {
   client = null;
   window.tickstorm.client = null;
   left?.leave();
+  spectator?.close();
+  spectator = null;
   playing = false;
   closeChat();
   byId("join-note").textContent = note;
@@ -219,10 +235,11 @@ function frame(now) {
   if (settings.get("quality") === "auto" && automatic.frame(elapsed)) fit();
 
   const arrived = client !== null && client.scene.size > 0; // the first welcome is in
-  input.enabled = arrived && !dialog.open && chatForm.hidden;
+  input.enabled = arrived && !watching && !dialog.open && chatForm.hidden;
   if (client) {
     client.setInput(input.read(renderer.own.x, renderer.own.y));
     client.sample(now);
+    spectator?.sample(now, dt);
     hud.update(client.scene, client.stats, now);
   }
   if (!arrived) attract.step(dt);
@@ -247,6 +264,7 @@ window.tickstorm = { client, settings, renderer };
 if (query.has("overlay")) overlay.toggle(true);
 if (coarse) document.body.classList.add("uses-touch");
 fit();
-if (query.has("autojoin")) join(settings.get("name"));
+document.body.classList.toggle("watching", watching !== null);
+if (query.has("autojoin") || watching) join(settings.get("name"));
 else if (!coarse) byId("name").select();
 requestAnimationFrame(frame);
