@@ -45,6 +45,10 @@ HEAD_BYTES = 50
 """Size of a snapshot's private head in the floor's frames."""
 
 
+NOTHING_SHED = (None, "none", "cosmetics")
+"""Levels of shedding at which players still get all that the other servers send them."""
+
+
 class Missing(Exception):
     """A contender can't be run here; the text says what is lacking."""
 
@@ -108,7 +112,8 @@ def _uwsgi_server(load: Load) -> ServerProcess:
     }
     flags = ["--master", "--lazy-apps", "--need-app", "--die-on-term", "--disable-logging"]
     settings = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    return ServerProcess([crowd.uwsgi(), *flags, *settings], port, _peer_env(load, port))
+    command = [crowd.uwsgi(), *flags, *settings]
+    return ServerProcess(command, port, _peer_env(load, port), health=True)
 
 
 def _colyseus_versions() -> dict[str, str]:
@@ -380,11 +385,13 @@ def _colyseus_sample(server: ServerProcess, load: Load) -> subprocess.Popen:
 
 
 def _verdict(measured: Measured) -> dict:
-    """Was this crowd held: rate kept, nobody lost, no gaps that players would feel?"""
+    """Was this crowd held: rate kept, nobody lost, nothing given up, no gaps to be felt?"""
     failures = list(measured.failures)
     gap = measured.result["snapshot_gap_ms_p99"]
     if gap is None or gap >= GAP_LIMIT_MS:
         failures.append(f"p99 gap {gap} ms")
+    if measured.result["shedding"] not in NOTHING_SHED:
+        failures.append(f"shed load: {measured.result['shedding']}")
     return {"held": not failures, "failures": failures}
 
 

@@ -198,7 +198,9 @@ def _combine(load: Load, server: ServerProcess, result: dict, before: dict, afte
         "tick_ms_p50": stats.get("tick_ms_p50"),
         "tick_ms_p99": stats.get("tick_ms_p99"),
         "server_stats": stats,
-        "shed": _grown(earlier.get("shed"), stats.get("shed")),
+        "shedding": stats.get("shedding"),
+        "shed_raised": stats.get("shed_raised", 0) - earlier.get("shed_raised", 0),
+        "server_counts": _grown(earlier.get("count", {}), stats.get("count", {})),
     }
     return Measured(result, failures(result))
 
@@ -207,14 +209,9 @@ def _percent(seconds: float, elapsed: float) -> float:
     return round(max(seconds, 0.0) / elapsed * 100, 1)
 
 
-def _grown(before: dict | None, after: dict | None) -> dict:
+def _grown(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
     """By how much each counter grew."""
-    before, after = before or {}, after or {}
-    return {
-        name: value - before.get(name, 0)
-        for name, value in after.items()
-        if isinstance(value, int | float)
-    }
+    return {name: value - before.get(name, 0) for name, value in after.items()}
 
 
 def failures(result: dict) -> list[str]:
@@ -250,6 +247,11 @@ def notes(result: dict) -> list[str]:
         )
     if result["steal_percent"] >= 2:
         found.append(f"the hypervisor took {result['steal_percent']} % of the cores' time away")
+    if result["shedding"] not in (None, "none") or result["shed_raised"]:
+        found.append(
+            f"the server shed load: level {result['shedding']!r} at the end, "
+            f"raised {result['shed_raised']} times"
+        )
     if not cores()[0]:
         found.append("server and clients could not be pinned to cores of their own")
     return found
@@ -299,9 +301,13 @@ def table(result: dict) -> str:
             f"{name} {value / result['players']:.2f}" for name, value in phases.items()
         )
         lines.append(f"  µs per player and tick: {parts}")
-    shed = {name: count for name, count in result["shed"].items() if count}
-    if shed:
-        lines.append("  shed: " + ", ".join(f"{name} {count}" for name, count in shed.items()))
+    counts = [
+        f"{name} {count}"
+        for name, count in result["server_counts"].items()
+        if count and name not in ("bytes", "snapshots")
+    ]
+    if counts:
+        lines.append("  counted by the server: " + ", ".join(counts))
     return "\n".join(lines)
 
 

@@ -76,7 +76,8 @@ def free_port() -> int:
 class ServerProcess:
     """A server as a child process in a group of its own; use it with `with`.
 
-    It is ready when its port accepts, and gone, children included, when the block ends.
+    It is ready when its port accepts or, if it has one, its `/healthz` says "ok"; and gone,
+    children included, when the block ends.
     """
 
     def __init__(
@@ -122,16 +123,24 @@ class ServerProcess:
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise BenchError(f"the server ended at once:\n{self.output()}")
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port), 1.0).close()
+            if self._ready():
                 return
             time.sleep(0.05)
-        raise BenchError(f"the server did not accept within {limit_s:g} s:\n{self.output()}")
+        raise BenchError(f"the server was not ready within {limit_s:g} s:\n{self.output()}")
+
+    def _ready(self) -> bool:
+        if self.has_health:
+            return self.health().get("status") == "ok"
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", self.port), 1.0).close()
+            return True
+        return False
 
     def output(self, lines: int = 15) -> str:
         """The last lines of what the server printed."""
-        self.log.seek(0)
-        return "\n".join(self.log.read().decode(errors="replace").splitlines()[-lines:])
+        fd = self.log.fileno()
+        data = os.pread(fd, os.fstat(fd).st_size, 0)  # the server writes on at its own place
+        return "\n".join(data.decode(errors="replace").splitlines()[-lines:])
 
     def alive(self) -> bool:
         return self.process.poll() is None

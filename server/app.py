@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+from time import monotonic
 
 import gevent
 
@@ -30,6 +31,13 @@ log = logging.getLogger("tickstorm")
 GC_EVERY_S = 1.0
 FULL_GC_EVERY = 600
 """Young garbage is collected between ticks once a second, everything every ten minutes."""
+
+
+LEAVE_SECONDS = 3.0
+"""Time for clients to go and for the journal to be synced, less than uwsgi.ini's mercy."""
+
+RECOVERY_SECONDS = 120
+"""Time for rooms to come back from their journals, until the watchdog looks at their ticks."""
 
 
 def check_uwsgi() -> None:
@@ -53,14 +61,18 @@ def start() -> Web:
     )
     logging.getLogger("websockets").setLevel(logging.WARNING)
     check_uwsgi()
+    uwsgi.set_user_harakiri(RECOVERY_SECONDS if config.watchdog_seconds else 0)
     key = tokens.load_key(config.secret, config.data_dir)
     lobby = Lobby(config, key)
+    web = Web(config, lobby, uwsgi.connection_fd)
     for room in lobby.rooms.values():
         gevent.spawn(room.run).link_exception(_crashed)
     gevent.spawn(_collect_garbage)
-    gevent.spawn(_handle_signals, lobby)
+    gevent.spawn(_handle_signals, lobby, web)
+    if config.watchdog_seconds:
+        gevent.spawn(_watch, lobby, config.watchdog_seconds)
     log.info("tickstorm %s serves http://%s:%d", lobby.version, config.host, config.port)
-    return Web(config, lobby, uwsgi.connection_fd)
+    return web
 
 
 def _crashed(loop: gevent.Greenlet) -> None:
@@ -69,15 +81,35 @@ def _crashed(loop: gevent.Greenlet) -> None:
     os._exit(1)
 
 
-def _handle_signals(lobby: Lobby) -> None:
+def _watch(lobby: Lobby, seconds: int) -> None:
+    """Ask the master to kill this worker, unless ticks go on: a hung loop is a crash."""
+    while True:
+        if lobby.alive():
+            uwsgi.set_user_harakiri(seconds)
+        gevent.sleep(min(1.0, seconds / 4))
+
+
+def _handle_signals(lobby: Lobby, web: Web) -> None:
     # From inside a greenlet, so that these win over uWSGI's own handlers.
     def leave(code: Close, reason: str) -> None:
-        lobby.close(code, reason)
-        gevent.spawn_later(1.0, os._exit, 0)
+        if lobby.closing is None:  # the first signal counts
+            gevent.spawn(_leave, lobby, web, code, reason)
 
     gevent.signal_handler(signal.SIGINT, leave, Close.GOING_AWAY, "the server stops")
     gevent.signal_handler(signal.SIGTERM, leave, Close.GOING_AWAY, "the server stops")
     gevent.signal_handler(signal.SIGHUP, leave, Close.RESTART, "the server restarts")
+
+
+def _leave(lobby: Lobby, web: Web, code: Close, reason: str) -> None:
+    """Tell everyone, wait until they have gone and the journal is on disk, and end."""
+    until = monotonic() + LEAVE_SECONDS
+    lobby.close(code, reason)
+    while web.websockets and monotonic() < until - 1:
+        gevent.sleep(0.02)
+    lobby.finish()
+    while not lobby.finished and monotonic() < until:
+        gevent.sleep(0.005)
+    os._exit(0)
 
 
 def _collect_garbage() -> None:

@@ -83,7 +83,20 @@ class Config:
         512, "sockets from one address (IPv6: one /64) at once; 0 for no limit", 0, 100000
     )
     send_buffer: int = _option(65536, "SO_SNDBUF of each socket, bytes", 8192, 1 << 20)
-    data_dir: str = _option("var", "folder for what must outlive the process (the token secret)")
+    data_dir: str = _option(
+        "var", "folder for what must outlive the process: token secret, journals, scores"
+    )
+    journal: str = _option(
+        "on", "keep a journal of each room: recovery, replays", choices=("on", "off")
+    )
+    journal_megabytes: int = _option(256, "the most that a room's journal may take", 8, 1 << 20)
+    journal_hours: int = _option(24, "the age at which parts of a journal are deleted", 1, 8760)
+    checkpoint_seconds: int = _option(
+        5, "time between checkpoints in a journal; after a crash, as much is replayed", 1, 300
+    )
+    watchdog_seconds: int = _option(
+        5, "time without a tick until the worker is taken for hung and replaced; 0: never", 0, 600
+    )
     secret: str = _option("", "key that signs resume tokens; empty: kept in DATA_DIR", secret=True)
     log_level: str = _option(
         "info", "one of debug, info, warning, error", choices=("debug", "info", "warning", "error")

@@ -147,16 +147,32 @@ class KindHistory:
         by group.
         """
         ring = tick % RING
-        first = (ring * self.starts.shape[1] + cell)[:, None] + self.grid.block_rows
-        begin = self.starts.ravel().take(first).astype(np.int64)
-        count = self.starts.ravel().take(first + 3) - begin
+        first = ring * self.starts.shape[1] + cell
+        return self._gather(self.starts.ravel(), self.order.ravel(), first, ring * self.slots)
+
+    def moved_in_blocks(self, tick: int, age: int, cell: np.ndarray):
+        """Like `rows_in_blocks` at ``tick - age``, but only those who have left their cell, gone,
+        or become another entity since: for a viewer that stayed, nobody else can leave."""
+        was, now = self.cell[(tick - age) % RING], self.cell[tick % RING]
+        moved = (now != was) | (self.born > tick - age)
+        slots = np.flatnonzero(moved & (was != self.grid.nowhere))
+        was = was.take(slots)
+        starts = np.zeros(self.grid.count + 1, np.int64)
+        np.cumsum(np.bincount(was, minlength=self.grid.count), out=starts[1:])
+        return self._gather(starts, slots.take(np.argsort(was, kind="stable")), cell, 0)
+
+    def _gather(self, starts, order, first, offset) -> tuple[np.ndarray, np.ndarray]:
+        """The three runs of `order` that make up each block. `first`: int64[g], where a block's
+        middle cell stands in `starts`; `offset`: what to add to places in `order`."""
+        rows = first[:, None] + self.grid.block_rows
+        begin = starts.take(rows).astype(np.int64)
+        count = starts.take(rows + 3) - begin
         per_group = count.sum(axis=1)
         count = count.ravel()
-        source = (begin + (ring * self.slots)[:, None]).ravel() - (np.cumsum(count) - count)
-        index = np.repeat(source, count)
+        begin = (begin + np.reshape(offset, (-1, 1))).ravel()
+        index = np.repeat(begin - (np.cumsum(count) - count), count)
         index += np.arange(len(index))
-        slot = self.order.ravel().take(index).astype(np.intp)
-        return np.repeat(np.arange(len(cell)), per_group), slot
+        return np.repeat(np.arange(len(first)), per_group), order.take(index).astype(np.intp)
 
 
 def _delta_columns(kind, mutable: np.dtype) -> list[tuple[int, int, int]]:

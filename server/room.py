@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import repeat
 from select import EPOLLIN, epoll
 from time import monotonic
@@ -23,6 +23,7 @@ from .game_interface import World
 from .history import RING, KindHistory
 from .inputs import InputBuffer
 from .interest import CELL_SIZE, Grid
+from .journal import Journal
 from .metrics import Metrics
 from .seats import NEVER, Seats
 from .session import Session
@@ -49,12 +50,20 @@ class Room:
     cell_size = CELL_SIZE
 
     def __init__(
-        self, id: str, config: Config, world: World, clock: Callable[[], float] = monotonic
+        self,
+        id: str,
+        config: Config,
+        world: World,
+        clock: Callable[[], float] = monotonic,
+        journal: Journal | None = None,
+        sessions: Iterable[list] = (),
     ):
+        """`sessions`: players that are in `world` already, as in a checkpoint of the journal."""
         self.id = id
         self.config = config
         self.world = world
         self.clock = clock
+        self.journal = journal
         self.metrics = Metrics()
         self.shedding = Shedding(config.tick_hz)
         self.sessions: dict[str, Session] = {}
@@ -76,6 +85,10 @@ class Room:
         self._tailing: set[Connection] = set()
         self._joins, self._joined_at = 0.0, clock()
         self._running = True
+        for row in sessions:
+            self._restore(*row)
+        if journal is not None:
+            journal.begin(world, self._playing())
 
     # ------------------------------------------------------------------ the loop
 
@@ -98,6 +111,9 @@ class Room:
         metrics.phase("inputs")
         self.world.step(commands)
         metrics.phase("step")
+        if self.journal is not None:
+            self.journal.record(self.world, commands, self._playing)
+        metrics.phase("journal")
         self._record(tick)
         metrics.phase("history")
         self._announce(tick)
@@ -203,37 +219,38 @@ class Room:
                 self._seats.tailing[connection.seat] = False
         return self._seats.due(tick, self.snapshot_ticks)
 
-    def _encode(self, tick: int, due: np.ndarray) -> tuple[Iterator[bytes], Iterator[bytes]]:
+    def _encode(self, tick: int, due: np.ndarray) -> tuple[list[bytes], list[bytes]]:
         """The private start and the shared body of each due seat's snapshot."""
         table = self._seats
-        x, y = self._eyes(due)
-        cell = self._grid.viewer_cell(table.cell[due], x, y)
+        cell = self._grid.viewer_cell(table.cell[due], *self._eyes(due))
         table.cell[due] = cell
         age = tick - table.baseline_tick[due]
         groups, member_of = snapshot.group(cell, age, table.baseline_cell[due])
         bodies = snapshot.encode(tick, self._histories, groups)
-        sizes = np.array([len(body) for body in bodies], np.int64)
-        age = groups.age[member_of]
 
-        heads = np.zeros(len(due), wire.HEAD)
-        heads["tick"] = tick
-        heads["ack_seq"] = np.maximum(self._inputs.applied[due], 0)
-        heads["slack"] = self._inputs.slack[due]
-        heads["baseline_age"] = age
-        flags = np.where(age == snapshot.FULL_AGE, wire.FLAG_FULL, 0)
-        if not self.shedding.level.cosmetics:
-            flags |= wire.FLAG_SHED
         slots = table.slot[due]
         watching = slots == NO_SLOT
-        heads["flags"] = np.where(watching, flags | wire.FLAG_SPECTATOR, flags)
-        heads["snapshot_ticks"] = np.minimum(table.interval(self.snapshot_ticks)[due], 255)
-        heads["self"] = self.world.self_rows(np.where(watching, 0, slots))
-        heads["self"][watching] = np.zeros(1, game.SELF)
+        age = groups.age[member_of]
+        flags = np.where(age == snapshot.FULL_AGE, wire.FLAG_FULL, 0)
+        flags |= np.where(watching, wire.FLAG_SPECTATOR, 0)
+        if not self.shedding.level.cosmetics:
+            flags |= wire.FLAG_SHED
+        own = self.world.self_rows(np.where(watching, 0, slots))
+        own[watching] = np.zeros(1, own.dtype)
+
+        starts = wire.SnapshotStarts(len(due))
+        starts.heads["tick"] = tick
+        starts.heads["ack_seq"] = np.maximum(self._inputs.applied[due], 0)
+        starts.heads["slack"] = self._inputs.slack[due]
+        starts.heads["flags"] = flags
+        starts.heads["baseline_age"] = age
+        interval = table.interval(self.snapshot_ticks)[due]
+        starts.heads["snapshot_ticks"] = np.minimum(interval, 255)
+        starts.fill_self(own)
         self._inputs.slack[due] = wire.NO_SLACK
 
-        data, begins, size = wire.snapshot_starts(heads, sizes[member_of])
-        starts = map(data.__getitem__, map(slice, begins, range(size, len(data) + 1, size)))
-        return starts, map(bodies.__getitem__, member_of.tolist())
+        sizes = np.array([len(body) for body in bodies], np.int64)
+        return starts.cut(sizes[member_of]), [bodies[i] for i in member_of.tolist()]
 
     def _send(self, tick: int, due: np.ndarray, starts, bodies) -> None:
         """Write each snapshot without blocking. The baseline moves only for those whose
@@ -364,21 +381,37 @@ class Room:
         self._joins += 1
         slot = self.world.join(name, bot)
         self.players += 1
-        return self._sit(Session(self, self._seats.take(), slot, name, None), connection)
+        session = Session(self, self._seats.take(), slot, name, None, bot)
+        if self.journal is not None:
+            self.journal.join(slot, name, bot, session.id)
+        self._sit(session)
+        self._attach(session, connection)
+        return session
 
     def spectate(self, name: str, connection: Connection) -> Session:
         """A client without a ship, looking at the middle of the world until it asks otherwise."""
         spectators = len(self.sessions) - self.players
         if spectators >= self.config.max_spectators:
             raise ProtocolViolation(Close.FULL, "no more spectators; try again later")
-        return self._sit(Session(self, self._seats.take(), NO_SLOT, name, None), connection)
-
-    def _sit(self, session: Session, connection: Connection) -> Session:
-        middle = self.config.world_size / 2
-        self._seats.sit(session.seat, session.slot, middle)
-        self.sessions[session.id] = session
+        session = Session(self, self._seats.take(), NO_SLOT, name, None)
+        self._sit(session)
         self._attach(session, connection)
         return session
+
+    def _sit(self, session: Session) -> None:
+        self._seats.sit(session.seat, session.slot, self.config.world_size / 2)
+        self.sessions[session.id] = session
+
+    def _restore(self, session_id: str, slot: int, name: str, bot: bool) -> None:
+        """A player of before a restart: away, and expected back within the grace period."""
+        session = Session(self, self._seats.take(), slot, name, None, bot, session_id)
+        session.away_since = self.clock()
+        self.players += 1
+        self._sit(session)
+
+    def _playing(self) -> list[list]:
+        """The players' sessions, as a checkpoint of the journal holds them."""
+        return [[s.id, s.slot, s.name, s.bot] for s in self.sessions.values() if not s.spectator]
 
     def resume(self, session_id: str, connection: Connection) -> Session | None:
         """The session that comes back, or None if it is gone. The newest socket wins."""
@@ -429,6 +462,8 @@ class Room:
         if not session.spectator:
             self.world.leave(session.slot)
             self.players -= 1
+            if self.journal is not None:
+                self.journal.leave(session.slot)
         self._seats.free(session.seat)
 
     def _stop_reading(self, connection: Connection) -> None:
@@ -480,10 +515,17 @@ class Room:
             "inputs_dropped": self._inputs.dropped,
             "connected": len(self._readers),
             "away": sum(s.connection is None for s in self.sessions.values()),
+            "journal": {"state": "off"} if self.journal is None else self.journal.summary(),
         }
 
     def close(self, code: Close, reason: str) -> None:
         """Tell everyone to go and end the loop."""
         self._running = False
         for connection in list(self._readers.values()):
+            connection.push(wire.notice(code, reason))
             connection.close(code, reason)
+
+    def finish(self) -> None:
+        """After `close`: nobody can change anything any more, the journal ends."""
+        if self.journal is not None:
+            self.journal.close(self.world, self._playing())

@@ -41,6 +41,7 @@ class Session:
     slot: int
     name: str
     connection: Connection | None
+    bot: bool = False
     id: str = field(default_factory=lambda: os.urandom(8).hex())
     away_since: float = 0.0
     chat_credit: float = CHAT_BURST

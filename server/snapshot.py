@@ -127,12 +127,8 @@ def _parts(tick: int, history: KindHistory, groups: Groups, full: np.ndarray) ->
     now += far * (cell_now.take(slot) != cell.take(group))
 
     # Whom the group knew and sees no more.
-    had = np.flatnonzero(~full)
-    had_group, had_slot = history.rows_in_blocks(baseline_tick[had], baseline_cell[had])
-    had_group = had.take(had_group)
-    gone = ~grid.in_block(cell_now.take(had_slot), cell.take(had_group))
-    gone |= history.born.take(had_slot) > baseline_tick.take(had_group)
-    leaves = _count(had_group[gone], g)
+    leave_group, leave_slot = _leavers(tick, history, groups, full)
+    leaves = _count(leave_group, g)
 
     entering = ~known
     enters = _count(group[entering], g)
@@ -145,10 +141,32 @@ def _parts(tick: int, history: KindHistory, groups: Groups, full: np.ndarray) ->
     header = np.stack([leaves, enters], axis=1).astype("<u2").view(np.uint8)
     return [
         (header[used], used.astype(np.int64)),
-        (_bytes(had_slot[gone].astype("<u2")), leaves),
+        (_bytes(leave_slot.astype("<u2")), leaves),
         *updates,
         (_enter_rows(history, slot[entering], now[entering]), enters),
     ]
+
+
+def _leavers(tick: int, history: KindHistory, groups: Groups, full) -> tuple:
+    """Who was in the baseline's block and is not in the viewer's now, or not the same entity.
+
+    Returns ``(group, slot)``, intp[m] each, ordered by group.
+    """
+    stayed = groups.cell == groups.baseline_cell
+    ages = np.unique(groups.age[stayed & ~full])
+    which = [np.flatnonzero(~stayed & ~full)]
+    found = [history.rows_in_blocks((tick - groups.age)[which[0]], groups.baseline_cell[which[0]])]
+    for age in ages.tolist():
+        which.append(np.flatnonzero(stayed & (groups.age == age)))
+        found.append(history.moved_in_blocks(tick, age, groups.cell[which[-1]]))
+    group = np.concatenate([w.take(rows) for w, (rows, _) in zip(which, found)])
+    slot = np.concatenate([slots for _, slots in found])
+
+    gone = ~history.grid.in_block(history.cell[tick % RING].take(slot), groups.cell.take(group))
+    gone |= history.born.take(slot) > tick - groups.age.take(group)
+    group, slot = group[gone], slot[gone]
+    order = np.argsort(group, kind="stable")
+    return group.take(order), slot.take(order)
 
 
 def _update_parts(history: KindHistory, group, now, then, used) -> list:

@@ -165,30 +165,42 @@ _HEADER_ROOM = 10
 assert HEAD.itemsize < 256, "a head must fit a bin8"
 
 
-def snapshot_starts(heads: np.ndarray, body_sizes: np.ndarray) -> tuple[bytes, list[int], int]:
-    """Frame header, message start and head of n snapshots; append the body to each.
+class SnapshotStarts:
+    """All that precedes the bodies of n snapshots: frame header, message start, head.
 
-    Args: `heads`: HEAD[n]; `body_sizes`: int64[n].
-    Returns ``(data, begins, size)``: the i-th is ``data[begins[i] : (i + 1) * size]``.
+    `heads`: HEAD[n], zeros, to be filled in place before `cut`.
     """
-    n = len(heads)
-    rows = np.zeros(n, _SNAPSHOT_START)
-    rows["array"], rows["type"] = 0x93, SNAPSHOT
-    rows["bin8"], rows["head_size"] = 0xC4, HEAD.itemsize
-    rows["head"] = heads
-    rows["bin32"], rows["body_size"] = 0xC6, body_sizes
 
-    payload = body_sizes + (_SNAPSHOT_START.itemsize - _HEADER_ROOM)
-    frame = rows["frame"]
-    short, long = payload < 126, payload >= 65536
-    header = np.where(short, 2, np.where(long, 10, 4))
-    for i in range(4):  # the low four bytes of the longer lengths; 4 GB is never reached
-        frame[:, 9 - i] = payload >> (8 * i)
-    frame[~long, 6], frame[~long, 7] = 0x82, 126
-    frame[short, 8], frame[short, 9] = 0x82, payload[short]
-    frame[long, 0], frame[long, 1] = 0x82, 127
-    begins = np.arange(n) * _SNAPSHOT_START.itemsize + _HEADER_ROOM - header
-    return rows.tobytes(), begins.tolist(), _SNAPSHOT_START.itemsize
+    def __init__(self, n: int):
+        self._rows = np.zeros(n, _SNAPSHOT_START)
+        self._rows["array"], self._rows["type"] = 0x93, SNAPSHOT
+        self._rows["bin8"], self._rows["head_size"] = 0xC4, HEAD.itemsize
+        self._rows["bin32"] = 0xC6
+        self.heads = self._rows["head"]
+
+    def fill_self(self, own: np.ndarray) -> None:
+        """Set the heads' `self` from SELF[n]: as bytes, a tenth of the time by fields."""
+        at = _SNAPSHOT_START.fields["head"][1] + HEAD.fields["self"][1]
+        raw = self._rows.view(np.uint8).reshape(len(own), _SNAPSHOT_START.itemsize)
+        raw[:, at : at + own.itemsize] = own.view(np.uint8).reshape(len(own), own.itemsize)
+
+    def cut(self, body_sizes: np.ndarray) -> list[bytes]:
+        """What to send before each body, whose sizes (int64[n]) are known now."""
+        rows, size = self._rows, _SNAPSHOT_START.itemsize
+        rows["body_size"] = body_sizes
+        payload = body_sizes + (size - _HEADER_ROOM)
+        short, long = payload < 126, payload >= 65536
+        header = np.where(short, 2, np.where(long, 10, 4))
+        frame = rows["frame"]
+        for i in range(4):  # the low four bytes of the longer lengths; 4 GB is never reached
+            frame[:, 9 - i] = payload >> (8 * i)
+        frame[~long, 6], frame[~long, 7] = 0x82, 126
+        frame[short, 8], frame[short, 9] = 0x82, payload[short]
+        frame[long, 0], frame[long, 1] = 0x82, 127
+        data = rows.tobytes()
+        begins = np.arange(0, len(data), size) + _HEADER_ROOM - header
+        ends = range(size, len(data) + 1, size)
+        return [data[a:b] for a, b in zip(begins.tolist(), ends)]
 
 
 def frame(message: list) -> bytes:

@@ -171,6 +171,7 @@ KEPT = {
     "snapshot_hz": 19.85,
     "scenario": "spread",
     "snapshot_gap_ms_p99": 60.0,
+    "shedding": "none",
 }
 
 
@@ -189,10 +190,11 @@ def test_a_crowd_fails_with_its_reason(change, word):
     assert word in failure
 
 
-def test_a_crowd_with_long_gaps_is_not_held():
-    held = compare._verdict(crowd.Measured(KEPT))
-    not_held = compare._verdict(crowd.Measured({**KEPT, "snapshot_gap_ms_p99": 101.0}))
-    assert held["held"] and not not_held["held"]
+@pytest.mark.parametrize("change", [{"snapshot_gap_ms_p99": 101.0}, {"shedding": "far_half"}])
+def test_a_crowd_with_long_gaps_or_less_than_everything_is_not_held(change):
+    assert compare._verdict(crowd.Measured(KEPT))["held"]
+    verdict = compare._verdict(crowd.Measured({**KEPT, **change}))
+    assert not verdict["held"] and len(verdict["failures"]) == 1
 
 
 # ------------------------------------------------------------------ the real thing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -243,3 +244,105 @@ def test_others_never_fly_backwards_and_stay_near_their_true_path_at_150_ms(brow
     assert np.quantile(distance, 0.95) < 2
     assert distance.max() < 60
     assert backward.max() < 0.5
+
+
+def test_an_own_shot_appears_at_once_and_the_server_confirms_it(browser, web):
+    with game_behind(Conditions(latency_ms=75)) as (_, _, url), piloted(browser, web, url) as page:
+        page.wait_for_timeout(SETTLE_S * 1000)
+        seen = page.evaluate(
+            """async () => {
+              const {client} = pilot;
+              const nextFrame = () => new Promise((done) => requestAnimationFrame(done));
+              const volleys = [];
+              for (let i = 0; i < 8; i++) {
+                pilot.input = {move: 0, aim: i, fire: true};
+                const {shots} = client.scene;
+                let frames = 0;
+                do { await nextFrame(); frames++; } while (shots.count === 0 && frames < 100);
+                pilot.input = {move: 0, aim: i};
+                const first = {frames, own: shots.own[0], predicted: shots.id[0] === 65535};
+                const shown = performance.now();
+                while (shots.count && shots.id[0] === 65535) await nextFrame();
+                first.confirmedAfter = shots.count ? performance.now() - shown : null;
+                while (shots.count) await nextFrame();
+                volleys.push(first);
+              }
+              return volleys;
+            }"""
+        )
+    print(
+        "shots: frames until shown",
+        [v["frames"] for v in seen],
+        "confirmed after ms",
+        [round(v["confirmedAfter"] or -1) for v in seen],
+    )
+    # The gun fires in ticks, three frames each.
+    assert all(v["own"] == 1 and v["predicted"] and v["frames"] <= 5 for v in seen)
+    assert all(v["confirmedAfter"] and 100 < v["confirmedAfter"] < 350 for v in seen)
+
+
+def test_a_dropped_connection_comes_back_by_itself_in_the_same_ship(browser, web):
+    with game_behind(Conditions()) as (server, way, url), piloted(browser, web, url) as page:
+        slot = page.evaluate("() => pilot.client.scene.self.slot")
+        page.evaluate("() => pilot.client.session.mark = 1")
+        way.drop_connections()
+        page.wait_for_function("() => pilot.client.status.state === 'reconnecting'", timeout=3000)
+        page.wait_for_function(PLAYING, timeout=5000)
+        assert page.evaluate("() => pilot.client.session.mark") is None, "it is another stay"
+        assert page.evaluate("() => pilot.client.scene.self.slot") == slot
+        assert server.health()["players"] == 1
+        states = [state for state, _ in page.evaluate("() => pilot.statuses")]
+        assert states[-4:] == ["reconnecting", "reconnecting", "joining", "playing"]
+        assert all(
+            text for state, text in page.evaluate("() => pilot.statuses") if "ing" not in state
+        )
+
+
+def test_a_silent_network_is_noticed_and_play_goes_on_when_it_speaks_again(browser, web):
+    with game_behind(Conditions()) as (_, way, url), piloted(browser, web, url) as page:
+        way.pause()
+        page.wait_for_function("() => pilot.client.status.state === 'reconnecting'", timeout=5000)
+        assert page.evaluate("() => pilot.client.status.text") == "Waiting for the server …"
+        way.resume()
+        page.wait_for_function(PLAYING, timeout=5000)
+
+
+def test_a_tab_that_was_frozen_is_back_in_play_without_a_reload(browser, web):
+    with game_behind(Conditions()) as (_, _, url), piloted(browser, web, url) as page:
+        slot = page.evaluate("() => pilot.client.scene.self.slot")
+        tools = page.context.new_cdp_session(page)
+        tools.send("Page.setWebLifecycleState", {"state": "frozen"})
+        time.sleep(4)
+        tools.send("Page.setWebLifecycleState", {"state": "active"})
+        page.wait_for_function(PLAYING, timeout=5000)
+        page.wait_for_timeout(1500)
+        behind = page.evaluate(
+            """() => {
+              const {world, playback} = pilot.client.session;
+              return world.tick - playback.tickAt(performance.now());
+            }"""
+        )
+        assert page.evaluate("() => pilot.client.scene.self.slot") == slot
+        assert -2 < behind < 6
+        assert record(page, 2)["snapshots"] > 30
+
+
+def test_after_the_server_restarts_the_page_plays_on_without_help(browser, web):
+    with game_behind(Conditions()) as (server, _, url), piloted(browser, web, url) as page:
+        server.stop()
+        page.wait_for_function("() => pilot.client.status.state === 'reconnecting'", timeout=5000)
+        server.start()
+        page.wait_for_function(PLAYING, timeout=15_000)
+        page.evaluate("() => pilot.client.leave()")
+        assert page.evaluate("() => pilot.client.status") == {"state": "closed", "text": ""}
+        assert page.evaluate("() => Object.keys(sessionStorage)") == []
+
+
+def test_the_token_lies_in_this_tabs_session_storage_only(browser, web):
+    with game_behind(Conditions()) as (_, _, url), piloted(browser, web, url) as page:
+        stores = page.evaluate(
+            "() => [Object.values(sessionStorage), localStorage.length, document.cookie]"
+        )
+        (token,), kept, cookie = stores
+        assert len(token) > 16 and kept == 0 and cookie == ""
+        assert token not in page.content() and token not in page.url

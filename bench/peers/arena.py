@@ -8,7 +8,6 @@ nobody, as a first server written by hand would not.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from time import monotonic
 
@@ -108,7 +107,7 @@ class Arena:
             self._messages.append(message)
             self._sources.append(slot)
 
-    def tick(self, slots: list[int]) -> tuple[np.ndarray, Iterator[bytes], Iterator[bytes]]:
+    def tick(self, slots: list[int]) -> tuple[np.ndarray, list[bytes], list[bytes]]:
         """Step the world; the snapshots of the clients in `slots`.
 
         Returns ``(slots: intp[n], starts, bodies)``: a whole unmasked frame is
@@ -125,20 +124,18 @@ class Arena:
         age = tick - self.baseline_tick[due]
         groups, member_of = snapshot.group(cell, age, self.baseline_cell[due])
         bodies = snapshot.encode(tick, self.histories, groups)
-        sizes = np.array([len(body) for body in bodies], np.int64)
         age = groups.age[member_of]
 
-        heads = np.zeros(len(due), wire.HEAD)
-        heads["tick"] = tick
-        heads["ack_seq"] = self.applied[due]
-        heads["slack"] = wire.NO_SLACK
-        heads["baseline_age"] = age
-        heads["flags"] = np.where(age == snapshot.FULL_AGE, wire.FLAG_FULL, 0)
-        heads["snapshot_ticks"] = 1
-        heads["self"] = self.world.self_rows(due)
-        data, begins, size = wire.snapshot_starts(heads, sizes[member_of])
-        starts = map(data.__getitem__, map(slice, begins, range(size, len(data) + 1, size)))
-        return due, starts, map(bodies.__getitem__, member_of.tolist())
+        starts = wire.SnapshotStarts(len(due))
+        starts.heads["tick"] = tick
+        starts.heads["ack_seq"] = self.applied[due]
+        starts.heads["slack"] = wire.NO_SLACK
+        starts.heads["flags"] = np.where(age == snapshot.FULL_AGE, wire.FLAG_FULL, 0)
+        starts.heads["baseline_age"] = age
+        starts.heads["snapshot_ticks"] = 1
+        starts.fill_self(self.world.self_rows(due))
+        sizes = np.array([len(body) for body in bodies], np.int64)
+        return due, starts.cut(sizes[member_of]), [bodies[i] for i in member_of.tolist()]
 
     def _commands(self) -> np.ndarray:
         """STEP_COMMAND[m]: the newest input of each player that sent any."""

@@ -73,6 +73,13 @@ def loop() -> None:
 
 
 def application(env, start_response):
+    if env["PATH_INFO"] == "/healthz":
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [b'{"status": "ok"}']
+    return websocket(env, start_response)
+
+
+def websocket(env, start_response):
     # In Python, because a uWSGI built without OpenSSL cannot answer the upgrade itself.
     key = env.get("HTTP_SEC_WEBSOCKET_KEY", "").encode()
     accept = base64.b64encode(hashlib.sha1(key + GUID).digest()).decode()

@@ -147,6 +147,8 @@ def play(options: argparse.Namespace) -> tuple[dict, bool]:
     parent = os.getppid()
     bounded = options.seconds > 0
     live = sys.stderr.isatty() and not options.attached
+    if options.attached:
+        os.nice(5)  # the server goes first
     crowd.start()
     while True:
         crowd.stopping.wait(0.25)

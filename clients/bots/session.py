@@ -14,7 +14,8 @@ from .tally import Tally
 from .wire import NO_SLACK, KnownWorld
 
 WELCOME_TIMEOUT_S = 10.0
-PING_S = 2.0
+PING_S = 2.017
+"""No multiple of a tick, so that pings fall into every part of one."""
 MAX_LEAD = 14
 
 
@@ -178,7 +179,9 @@ class Session:
 
     def wake(self) -> float:
         """When `transmit` has something to do even if nothing arrives."""
-        return self._began + WELCOME_TIMEOUT_S if self._head is None else self.clock.wake()
+        if self._head is None:
+            return self._began + WELCOME_TIMEOUT_S
+        return min(self.clock.wake(), self._next_ping)
 
     def overdue(self, now: float) -> bool:
         """Whether the server has been silent for longer than it may."""

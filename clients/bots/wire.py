@@ -396,7 +396,7 @@ def _read_changes(reader: _Reader, schema: KindSchema, rows: np.ndarray) -> np.n
         exact = column[changed].astype(np.int32) + delta
         value = exact.astype(column.dtype)
         # Eight bits may wrap.
-        if column.itemsize == 2 and ((value != exact) & ~whole).any():
+        if column.itemsize == 2 and np.count_nonzero((value != exact) & ~whole):
             raise WireError(f"delta takes {schema.name}.{name} beyond its range")
         column[changed] = value
 
