@@ -66,7 +66,7 @@ class Contender:
     server: Callable[[Load], ServerProcess]
     dialect: str = "tickstorm"
     sample: int = 4
-    join_per_s: float = 1000.0
+    join_per_s: float = 500.0
 
 
 def _peer_env(load: Load, port: int) -> dict[str, str]:

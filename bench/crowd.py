@@ -82,7 +82,9 @@ def tickstorm(load: Load) -> ServerProcess:
         "WORLD_SIZE": str(load.world),
         # Room for those who have left but whose connection is still being closed.
         "MAX_PLAYERS": str(load.players + max(50, load.players // 4)),
+        # All come from one address, and in a storm all at once.
         "MAX_CONNECTIONS_PER_ADDRESS": "0",
+        "JOINS_PER_SECOND": str(max(500, load.players)),
         "TICK_HZ": str(TICK_HZ),
         "SEED": str(load.seed),
     }

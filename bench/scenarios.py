@@ -10,7 +10,7 @@ CELL = 1024
 STALL_S, STALL_EVERY_S = 8.0, 12.0
 """Slow clients read nothing for the first of every so many seconds."""
 
-MIN_CELLS, MAX_CELLS = 2, 32
+MIN_CELLS, MAX_CELLS = 2, 31
 """Cells along one side of the world that the server allows."""
 
 
@@ -58,7 +58,7 @@ def world_cells(players: int, visible: float) -> int:
     """Cells along the side of the world in which about `visible` of `players` are seen.
 
     >>> world_cells(500, 50), world_cells(10, 50), world_cells(100_000, 50)
-    (9, 2, 32)
+    (9, 2, 31)
     """
     sides = range(MIN_CELLS, MAX_CELLS + 1)
     return min(sides, key=lambda cells: abs(expected_visible(players, cells) - visible))

@@ -94,11 +94,13 @@ class ServerProcess:
 
     def __enter__(self) -> Self:
         self.log = tempfile.TemporaryFile()
+        # A folder of its own, so that it finds nothing that an earlier one has left.
+        self.data = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         try:
             self.process = subprocess.Popen(
                 self.command,
                 cwd=ROOT,
-                env={**os.environ, **self.env},
+                env={**os.environ, "DATA_DIR": self.data.name, **self.env},
                 stdin=subprocess.DEVNULL,
                 stdout=self.log,
                 stderr=subprocess.STDOUT,
@@ -107,6 +109,7 @@ class ServerProcess:
             )
         except OSError as error:
             self.log.close()
+            self.data.cleanup()
             raise BenchError(f"cannot start {self.command[0]}: {error}") from error
         try:
             self._wait_until_ready(20.0)
@@ -156,6 +159,7 @@ class ServerProcess:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.log.close()
+        self.data.cleanup()
 
     def health(self) -> dict:
         """What GET /healthz says; empty where there is none."""
