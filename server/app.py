@@ -15,9 +15,11 @@ from time import monotonic
 
 import gevent
 
-from . import tokens
+from . import directory, tokens
 from .config import ConfigError, load
 from .lobby import Lobby
+from .node import Node
+from .room import Room
 from .web import Web
 from .wire import Close
 
@@ -35,6 +37,9 @@ FULL_GC_EVERY = 600
 
 LEAVE_SECONDS = 3.0
 """Time for clients to go and for the journal to be synced, less than uwsgi.ini's mercy."""
+
+DRAIN_SECONDS = 1.5
+"""Of these, time for a shared directory to take the rooms."""
 
 RECOVERY_SECONDS = 120
 """Time for rooms to come back from their journals, until the watchdog looks at their ticks."""
@@ -64,20 +69,27 @@ def start() -> Web:
     uwsgi.set_user_harakiri(RECOVERY_SECONDS if config.watchdog_seconds else 0)
     key = tokens.load_key(config.secret, config.data_dir)
     lobby = Lobby(config, key)
+    node = Node(config, key, lobby, directory.connect(config.directory))
     web = Web(config, lobby, uwsgi.connection_fd)
+    lobby.run_room = _run
     for room in lobby.rooms.values():
-        gevent.spawn(room.run).link_exception(_crashed)
+        _run(room)
+    gevent.spawn(node.run).link_exception(_crashed)
     gevent.spawn(_collect_garbage)
-    gevent.spawn(_handle_signals, lobby, web)
+    gevent.spawn(_handle_signals, node, web)
     if config.watchdog_seconds:
         gevent.spawn(_watch, lobby, config.watchdog_seconds)
     log.info("tickstorm %s serves http://%s:%d", lobby.version, config.host, config.port)
     return web
 
 
+def _run(room: Room) -> None:
+    gevent.spawn(room.run).link_exception(_crashed)
+
+
 def _crashed(loop: gevent.Greenlet) -> None:
     """A room without its loop is dead: let the master start a fresh worker."""
-    log.critical("the game loop crashed", exc_info=loop.exc_info)
+    log.critical("a loop crashed", exc_info=loop.exc_info)
     os._exit(1)
 
 
@@ -89,20 +101,25 @@ def _watch(lobby: Lobby, seconds: int) -> None:
         gevent.sleep(min(1.0, seconds / 4))
 
 
-def _handle_signals(lobby: Lobby, web: Web) -> None:
+def _handle_signals(node: Node, web: Web) -> None:
     # From inside a greenlet, so that these win over uWSGI's own handlers.
     def leave(code: Close, reason: str) -> None:
-        if lobby.closing is None:  # the first signal counts
-            gevent.spawn(_leave, lobby, web, code, reason)
+        if not node.draining:  # the first signal counts
+            node.draining = True
+            gevent.spawn(_leave, node, web, code, reason)
 
     gevent.signal_handler(signal.SIGINT, leave, Close.GOING_AWAY, "the server stops")
     gevent.signal_handler(signal.SIGTERM, leave, Close.GOING_AWAY, "the server stops")
     gevent.signal_handler(signal.SIGHUP, leave, Close.RESTART, "the server restarts")
 
 
-def _leave(lobby: Lobby, web: Web, code: Close, reason: str) -> None:
-    """Tell everyone, wait until they have gone and the journal is on disk, and end."""
-    until = monotonic() + LEAVE_SECONDS
+def _leave(node: Node, web: Web, code: Close, reason: str) -> None:
+    """Hand the rooms to other nodes, if there are any. Tell everyone, wait until they have gone
+    and the journal is on disk, and end."""
+    lobby, until = node.lobby, monotonic() + LEAVE_SECONDS
+    if node.directory.shared:
+        with gevent.Timeout(DRAIN_SECONDS, False):
+            node.drain()
     lobby.close(code, reason)
     while web.websockets and monotonic() < until - 1:
         gevent.sleep(0.02)

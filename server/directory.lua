@@ -6,7 +6,7 @@
 -- nodes     hash   node -> {url, seats, rooms, draining}
 -- leases    zset   node -> when its lease ends, ms
 -- home      hash   room -> the node that has it; "" while it waits for one
--- info      hash   room -> its settings and owner, as JSON
+-- info      hash   room -> its settings, as JSON
 -- public    hash   room -> capacity, of rooms that quick play may choose
 -- players   hash   room -> players, as its node last said
 -- watching  hash   room -> spectators, likewise

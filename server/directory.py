@@ -13,6 +13,7 @@ its decisions are in `directory.lua`, and both answer alike (`tests/test_directo
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -54,16 +55,14 @@ class RoomInfo(NamedTuple):
     """What the directory keeps about a room. `keep`: the node's own, open even when empty."""
 
     settings: RoomSettings
-    owner: str = ""
     keep: bool = False
 
     def dump(self) -> str:
-        return json.dumps({"settings": asdict(self.settings), "owner": self.owner})
+        return json.dumps({"settings": asdict(self.settings)})
 
     @classmethod
     def load(cls, text: str) -> RoomInfo:
-        data = json.loads(text)
-        return cls(RoomSettings(**data["settings"]), data["owner"])
+        return cls(RoomSettings(**json.loads(text)["settings"]))
 
 
 class Place(NamedTuple):
@@ -362,7 +361,8 @@ class RedisDirectory:
             max_connections=2 * THREADS,
             retry=Retry(NoBackoff(), 1),
         )
-        source = Path(__file__).with_name("directory.lua").read_text()
+        # Relative, so that it can be read where its parents can't.
+        source = Path(os.path.relpath(Path(__file__).with_name("directory.lua"))).read_text()
         self._script = self._redis.register_script(source)
         self._threads = ThreadPool(THREADS)
         self._resting_until = 0.0
@@ -415,9 +415,7 @@ class RedisDirectory:
         return _place(answer)
 
     def reserve(self, room: str, ticket: str, watch: bool, avoid: Iterable[str] = ()) -> Place:
-        answer, _ = self._call(
-            "reserve", room=room, ticket=ticket, watch=watch, avoid=list(avoid)
-        )
+        answer, _ = self._call("reserve", room=room, ticket=ticket, watch=watch, avoid=list(avoid))
         return _place(answer)
 
     def quick(

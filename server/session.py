@@ -100,14 +100,22 @@ class Conversation:
             )
         if schema not in (0, game.checksum()):
             raise ProtocolViolation(Close.SCHEMA, "the game has changed; reload")
-        session, resumed = self.lobby.enter(
-            self.room_id,
-            self.connection,
-            name=names.clean(name, 16, wire.NAME_BYTES) or names.DEFAULT_NAME,
-            token=token,
-            bot=options.get("bot") is True,
-            spectate=options.get("spectate") is True,
-        )
+        ticket = options.get("ticket")
+        try:
+            session, resumed = self.lobby.enter(
+                self.room_id,
+                self.connection,
+                name=names.clean(name, 16, wire.NAME_BYTES) or names.DEFAULT_NAME,
+                token=token,
+                bot=options.get("bot") is True,
+                spectate=options.get("spectate") is True,
+                ticket=ticket if isinstance(ticket, str) else None,
+            )
+        except ProtocolViolation as violation:
+            if violation.url is not None:
+                notice = wire.notice(violation.code, violation.reason, violation.url)
+                self.connection.push(notice)
+            raise
         self.session = session
         room = session.room
         self.connection.push(

@@ -36,9 +36,7 @@ class RoomSettings:
 
     def config(self, node: Config) -> Config:
         """The configuration of a room with these settings on a node."""
-        return replace(
-            node, max_players=self.capacity, world_size=self.size, tick_hz=self.tick_hz
-        )
+        return replace(node, max_players=self.capacity, world_size=self.size, tick_hz=self.tick_hz)
 
 
 def of_node(config: Config) -> RoomSettings:

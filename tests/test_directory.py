@@ -45,8 +45,8 @@ def empty(directory):
     return directory
 
 
-def room(capacity=2, public=True, owner=""):
-    return RoomInfo(RoomSettings(capacity=capacity, public=public), owner)
+def room(capacity=2, public=True):
+    return RoomInfo(RoomSettings(capacity=capacity, public=public))
 
 
 def node(name="a", *rooms, seats=10, room_limit=5, **more):
@@ -138,8 +138,8 @@ def test_quick_play_ends_where_the_node_has_no_more_seats(directory):
 
 def test_two_creates_with_one_key_make_one_room(directory):
     directory.beat(node("a"))
-    first = directory.create("key", "one", room(owner="me"))
-    second = directory.create("key", "two", room(owner="me"))
+    first = directory.create("key", "one", room())
+    second = directory.create("key", "two", room())
     assert (first.room, first.created) == ("one", True)
     assert (second.room, second.created) == ("one", False)
     assert refusal(directory.find, "two") == "no_room"
