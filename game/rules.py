@@ -142,6 +142,7 @@ class Rules:
             "muzzle": MUZZLE,
             "max_view_delay": float(self.max_view_delay),
             "orb_reach": ORB_REACH,
+            "orb_score": float(ORB_SCORE),
             "charge_per_power": float(CHARGE_PER_POWER),
             "max_power": float(MAX_POWER),
         }

@@ -35,6 +35,9 @@ FULL_GC_EVERY = 600
 """Young garbage is collected between ticks once a second, everything every ten minutes."""
 
 
+FAILED_APP = 22
+"""Exit code by which uWSGI's master knows that trying again is of no use (`need-app`)."""
+
 LEAVE_SECONDS = 3.0
 """Time for clients to go and for the journal to be synced, less than uwsgi.ini's mercy."""
 
@@ -102,15 +105,18 @@ def _watch(lobby: Lobby, seconds: int) -> None:
 
 
 def _handle_signals(node: Node, web: Web) -> None:
-    # From inside a greenlet, so that these win over uWSGI's own handlers.
-    def leave(code: Close, reason: str) -> None:
+    # From inside a greenlet and with the system's own call: so they take the place of the
+    # handlers that uWSGI gives to gevent's loop, of which SIGINT's ends the worker at once.
+    def leave(number: int, _frame: object) -> None:
         if not node.draining:  # the first signal counts
             node.draining = True
+            restart = number == signal.SIGHUP
+            code = Close.RESTART if restart else Close.GOING_AWAY
+            reason = "the server restarts" if restart else "the server stops"
             gevent.spawn(_leave, node, web, code, reason)
 
-    gevent.signal_handler(signal.SIGINT, leave, Close.GOING_AWAY, "the server stops")
-    gevent.signal_handler(signal.SIGTERM, leave, Close.GOING_AWAY, "the server stops")
-    gevent.signal_handler(signal.SIGHUP, leave, Close.RESTART, "the server restarts")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
 
 
 def _leave(node: Node, web: Web, code: Close, reason: str) -> None:
@@ -144,4 +150,5 @@ def _collect_garbage() -> None:
 try:
     application = start()
 except (ConfigError, RuntimeError, OSError) as error:
-    sys.exit(f"tickstorm: {error}")
+    print(f"tickstorm: {error}", file=sys.stderr, flush=True)
+    os._exit(FAILED_APP)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import os
 import signal
@@ -21,6 +23,13 @@ def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]
+
+
+def _end_with_parent() -> None:
+    """Should the test run be killed, Linux tells the server to stop."""
+    PR_SET_PDEATHSIG = 1
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
 
 
 class LiveServer:
@@ -50,6 +59,7 @@ class LiveServer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
         self.wait_until_up()
 
@@ -88,7 +98,11 @@ class LiveServer:
             raise AssertionError(f"the server did not stop:\n{self.log()}") from None
 
     def __enter__(self) -> LiveServer:
-        self.start()
+        try:
+            self.start()
+        except BaseException:  # an interrupt too must not leave a server behind
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -231,7 +231,9 @@ def test_others_never_fly_backwards_and_stay_near_their_true_path_at_150_ms(brow
             (step_x * wx + step_y * wy) / np.maximum(np.hypot(wx, wy), 1e-9)
             for wx, wy in ((was_x, was_y), (is_x, is_y))
         ]
-        flying = steady[1:] & steady[:-1] & (np.diff(drawn[:, 0]) < 40)
+        # A ship that turns on the spot has no direction to speak of.
+        fast = np.minimum(np.hypot(was_x, was_y), np.hypot(is_x, is_y)) > 3
+        flying = steady[1:] & steady[:-1] & fast
         backwards.append(-np.maximum(*along)[flying])
     distance, backward = np.concatenate(distances), np.concatenate(backwards)
     print(
@@ -278,7 +280,10 @@ def test_an_own_shot_appears_at_once_and_the_server_confirms_it(browser, web):
     )
     # The gun fires in ticks, three frames each.
     assert all(v["own"] == 1 and v["predicted"] and v["frames"] <= 5 for v in seen)
-    assert all(v["confirmedAfter"] and 100 < v["confirmedAfter"] < 350 for v in seen)
+    # One may miss its ticks on a busy machine; it is withdrawn then.
+    confirmed = [v["confirmedAfter"] for v in seen if v["confirmedAfter"]]
+    assert len(confirmed) >= len(seen) - 1
+    assert all(100 < after < 350 for after in confirmed)
 
 
 def test_a_dropped_connection_comes_back_by_itself_in_the_same_ship(browser, web):
@@ -346,3 +351,39 @@ def test_the_token_lies_in_this_tabs_session_storage_only(browser, web):
         (token,), kept, cookie = stores
         assert len(token) > 16 and kept == 0 and cookie == ""
         assert token not in page.content() and token not in page.url
+
+
+def test_an_orb_is_taken_when_the_drawn_ship_touches_it_and_the_score_follows(browser, web):
+    with game_behind(Conditions(latency_ms=75), ORBS=-1) as (_, _, url):
+        with piloted(browser, web, url) as page:
+            page.wait_for_timeout(SETTLE_S * 1000)
+            seen = page.evaluate(
+                """async () => {
+                  const {scene} = pilot.client;
+                  const nextFrame = () => new Promise((done) => requestAnimationFrame(done));
+                  pilot.touches = [];
+                  // Fly to the nearest orb, again and again; note each that goes within reach.
+                  pilot.steer = () => {
+                    const {orbs, view} = scene;
+                    let [best, nearest] = [-1, Infinity];
+                    for (let i = 0; i < orbs.count; i++) {
+                      const away = Math.hypot(orbs.x[i] - view.x, orbs.y[i] - view.y);
+                      if (away < nearest) [best, nearest] = [i, away];
+                    }
+                    pilot.nearest = Math.min(pilot.nearest ?? Infinity, nearest);
+                    if (best < 0) return {move: 0, aim: 0};
+                    const move = Math.atan2(orbs.y[best] - view.y, orbs.x[best] - view.x);
+                    return {move, aim: 0, thrust: true};
+                  };
+                  const until = performance.now() + 8000;
+                  while (performance.now() < until) await nextFrame();
+                  pilot.steer = () => ({move: 0, aim: 0});
+                  const touched = pilot.nearest;
+                  await new Promise((done) => setTimeout(done, 1500));
+                  return {nearest: touched, score: scene.self.score, taken: scene.orbs.count};
+                }"""
+            )
+    print(f"orbs: score {seen['score']}, nearest orb ever drawn {seen['nearest']:.1f} units away")
+    assert seen["score"] >= 15
+    # A frame of flight within the reach of 40 units, and no more.
+    assert seen["nearest"] > 25

@@ -237,6 +237,17 @@ def test_a_ship_at_rest_stays_where_it_is(page):
     assert np.ptp(drawn.x) == np.ptp(drawn.y) == np.ptp(drawn.angle) == 0
 
 
+def test_a_ship_of_which_the_server_tells_only_every_third_tick_flies_evenly(page):
+    """In a crowd entities take turns; between its turns a ship looks as if it stood still."""
+    drawn = draw(page, network(np.random.default_rng(14), 300), lambda tick: circle(tick // 3 * 3))
+    settled = drawn.now > 1000
+    # Three ticks of a straight line leave the circle by 2.5 units.
+    assert error(drawn)[settled].max() < 8
+    even = SPEED * FRAME_MS / 1000
+    steps = np.hypot(np.diff(drawn.x), np.diff(drawn.y))[settled[1:]]
+    assert 0.5 * even < steps.min() and steps.max() < 1.6 * even
+
+
 def test_headings_turn_by_the_shorter_arc(page):
     path = lambda tick: (1000, 1000, 250 + 3 * (tick % 4))  # noqa: E731  250, 253, 0, 3
     drawn = draw(page, network(np.random.default_rng(8), 100), path)

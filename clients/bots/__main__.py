@@ -16,6 +16,7 @@ from websockets.exceptions import InvalidURI
 from websockets.uri import WebSocketURI, parse_uri
 
 from .bot import Bot
+from .lobby import Lobby
 from .tally import Tally
 
 JOIN_S = 0.01
@@ -33,6 +34,13 @@ def _url(text: str) -> WebSocketURI:
     if uri is None or uri.secure:
         raise argparse.ArgumentTypeError(f"{text!r}: allowed is ws://HOST:PORT/PATH")
     return uri
+
+
+def _lobby(text: str) -> Lobby:
+    try:
+        return Lobby(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _count(text: str) -> int:
@@ -65,6 +73,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="the server's WebSocket (ws://127.0.0.1:$PORT/ws unless told, PORT being 8000)",
     )
     parser.add_argument(
+        "--lobby",
+        type=_lobby,
+        metavar="URL",
+        help="ask the lobby at http://HOST:PORT for places (quick play) instead of --url",
+    )
+    parser.add_argument(
         "--players",
         type=_count,
         default=os.environ.get("BOTS", "24"),
@@ -95,10 +109,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 class Crowd:
     """All bots of a run, each in a greenlet of its own."""
 
-    def __init__(self, uri: WebSocketURI, players: int, seed: int) -> None:
+    def __init__(
+        self, uri: WebSocketURI, players: int, seed: int, lobby: Lobby | None = None
+    ) -> None:
         self.tally = Tally()
         self.stopping = Event()
-        self.bots = [Bot(uri, number, seed, self.tally) for number in range(players)]
+        self.bots = [Bot(uri, number, seed, self.tally, lobby) for number in range(players)]
         self._greenlets: list[gevent.Greenlet] = []
 
     def start(self) -> None:
@@ -140,7 +156,7 @@ def _progress(crowd: Crowd, elapsed_s: float) -> str:
 
 def play(options: argparse.Namespace) -> tuple[dict, bool]:
     """Run the crowd as told; returns the result and whether all went well."""
-    crowd = Crowd(options.url, options.players, options.seed)
+    crowd = Crowd(options.url, options.players, options.seed, options.lobby)
     for signum in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(signum, crowd.stopping.set)
     began, cpu_began = time.monotonic(), time.process_time()

@@ -66,6 +66,8 @@ class Connection:
         return self._messages(events)
 
     def send(self, *messages: bytes) -> None:
+        if self._protocol.state is not State.OPEN:  # the server was quicker
+            raise self._end()
         for message in messages:
             self._protocol.send_binary(message)
         self._flush()
@@ -79,10 +81,14 @@ class Connection:
         messages = self._messages(self._protocol.events_received())
         if messages or self._protocol.state is State.OPEN:
             return messages
+        raise self._end()
+
+    def _end(self) -> Dropped:
+        """Why the connection is over."""
         received = self._protocol.close_rcvd
         if received is not None:
-            raise Dropped(f"closed: {received}", code=received.code)
-        raise Dropped(f"connection lost: {self._protocol.parser_exc or 'end of stream'}")
+            return Dropped(f"closed: {received}", code=received.code)
+        return Dropped(f"connection lost: {self._protocol.parser_exc or 'end of stream'}")
 
     def close(self, last_message: bytes | None = None, wait_s: float = 1.0) -> None:
         """Say goodbye if that is still possible, and close."""

@@ -48,6 +48,8 @@ const FLAG = { ALIVE: 1, THRUST: 2, BOOST: 4, PROTECTED: 8 };
 const MOST_EVENTS = 256; // kept for a page that does not draw
 const CATCH_UP_TICKS = 3; // inputs to send at once after a hiccup; what is older is too late anyway
 const RTT_SAMPLES = 10;
+const FIRE_INPUTS = 2; // that carry a touch of the trigger, however short: one may be late
+const DECIDED_TICKS = 3; // after a touch: by then the server has collected the orb, or not
 const CORRECTION_UNITS = 1e-3; // below that, rounding
 
 /** What `#enter` needs of a declaration to play: another game is received, but not drawn. */
@@ -60,7 +62,7 @@ const ARENA = {
 export class Client {
   #connection;
   #session = null;
-  #input = { move: 0, aim: 0, buttons: 0 };
+  #input = { move: 0, aim: 0, buttons: 0, fireFor: 0 };
   #lastFrame = NaN;
 
   constructor({ url, name = "", onStatus = () => {}, storage, net = null }) {
@@ -97,9 +99,11 @@ export class Client {
   }
 
   setInput({ move, thrust, boost, fire, aim }) {
-    this.#input.move = Math.round((move / TURN) * 256) & 255;
-    this.#input.aim = Math.round((aim / TURN) * 1024) & 1023;
-    this.#input.buttons = (thrust && THRUST) | (boost && BOOST) | (fire && FIRE);
+    const input = this.#input;
+    input.move = Math.round((move / TURN) * 256) & 255;
+    input.aim = Math.round((aim / TURN) * 1024) & 1023;
+    input.buttons = (thrust && THRUST) | (boost && BOOST) | (fire && FIRE);
+    if (fire) input.fireFor = FIRE_INPUTS;
   }
 
   sample(now) {
@@ -203,6 +207,7 @@ class Session {
   #rttMs;
   #rtts = [];
   #struckShown; // by slot: until when hits are shown already, ms
+  #taken = new Map(); // orbs that the drawn ship has touched: id to tick
   #command = { aim: 0, move: 0, buttons: 0, view_delay: 0 };
   #header = { target: 0, ack: 0, seq: 0 };
 
@@ -257,7 +262,7 @@ class Session {
       this.#reconcile(now, head);
       this.#ownEvents(head);
     }
-    this.#layOrbs();
+    this.#layOrbs(tick);
     this.#measure(now, head);
     this.#arm();
   }
@@ -342,25 +347,56 @@ class Session {
       }
       if (best < 0) continue;
       const own = best === this.slot;
+      if (own && this.#taken.has(orb)) continue; // shown when it was touched
       this.#effect("pickup", x, y, ships.columns.hue[best], own, own ? gained : columns.value[orb]);
       if (own) gained = 0;
     }
   }
 
-  /** Orbs lie still: the scene's change with a snapshot only. */
-  #layOrbs() {
+  /** Take up what the own ship touches as it is drawn; the server's word comes a way later. */
+  #touchOrbs(ship, ownTime) {
+    const { orbs } = this.#scene;
+    const reach = this.#rules.orb_reach - 2; // surely, wherever it is within the tick
+    for (let i = orbs.count - 1; i >= 0; i--) {
+      const dx = orbs.x[i] - ship.x;
+      const dy = orbs.y[i] - ship.y;
+      if (dx * dx + dy * dy > reach * reach || this.#taken.has(orbs.id[i])) continue;
+      this.#taken.set(orbs.id[i], ownTime);
+      const score = orbs.value[i] * this.#rules.orb_score;
+      this.#effect("pickup", orbs.x[i], orbs.y[i], this.#ships.columns.hue[this.slot], true, score);
+      const last = --orbs.count;
+      for (const column of [orbs.id, orbs.x, orbs.y, orbs.value]) column[i] = column[last];
+    }
+  }
+
+  /** Forget touches that the server has decided on: taken by us, by another, or not at all. */
+  #settleOrbs(tick) {
+    let changed = false;
+    for (const [id, touched] of this.#taken) {
+      if (this.#orbs.has(id) && tick < touched + DECIDED_TICKS) continue;
+      this.#taken.delete(id);
+      changed = true;
+    }
+    return changed;
+  }
+
+  /** Orbs lie still: the scene's change with a snapshot or a touch only. */
+  #layOrbs(tick) {
     const { columns, count, ids, kind, enteredCount, leftCount } = this.#orbs;
-    if (enteredCount + leftCount === 0) return;
+    if (!this.#settleOrbs(tick) && enteredCount + leftCount === 0) return;
     const orbs = this.#scene.orbs;
     ensure(orbs, count);
-    orbs.count = count;
+    let n = 0;
     for (let i = 0; i < count; i++) {
       const id = ids[i];
-      orbs.id[i] = id;
-      orbs.x[i] = columns.x[id] * kind.scale.x;
-      orbs.y[i] = columns.y[id] * kind.scale.y;
-      orbs.value[i] = columns.value[id];
+      if (this.#taken.has(id)) continue;
+      orbs.id[n] = id;
+      orbs.x[n] = columns.x[id] * kind.scale.x;
+      orbs.y[n] = columns.y[id] * kind.scale.y;
+      orbs.value[n] = columns.value[id];
+      n++;
     }
+    orbs.count = n;
   }
 
   // -------------------------------------------------------------- what goes out
@@ -389,6 +425,10 @@ class Session {
     command.aim = this.#input.aim;
     command.move = this.#input.move;
     command.buttons = this.#buttons;
+    if (this.#input.fireFor > 0) {
+      command.buttons |= FIRE;
+      this.#input.fireFor--;
+    }
     const delay = Math.round((target - this.playback.tickAt(now)) * 16);
     command.view_delay = Math.min(255, Math.max(0, delay));
     this.#firstTarget = Math.min(this.#firstTarget, target);
@@ -466,6 +506,7 @@ class Session {
     self.respawnS = Math.max(0, told.respawn / this.tickHz - (now - this.#snapshotAt) / 1000);
     self.cooldownS = Math.max(0, prediction.ship.cooldown - Math.max(0, fraction)) / this.tickHz;
     if (!self.alive) return;
+    this.#touchOrbs(drawn, ownTime);
 
     const n = ships.count++;
     ships.ownIndex = n;

@@ -13,6 +13,7 @@ const BLEND_MS = 60;
 const JUMP_SPEED = 2000; // units per second: no ship flies that fast
 const JUMP_UNITS = 40; // and quantised coordinates and short ticks need some room
 const BLEND_LIMIT = 150; // units; a larger difference is not blended
+const SURE_SPEED = 80; // units per second: nothing that fast stands still in the next tick
 
 /** What one snapshot said: `ids[0..count)`, and by id `generation` (0: absent) and columns. */
 class Frame {
@@ -70,6 +71,11 @@ export class Interpolation {
   #drawnX = new Float32Array(0);
   #drawnY = new Float32Array(0);
   #drawnGeneration = new Uint32Array(0);
+  #toldX = new Uint16Array(0); // what we were told last of each entity, and how long ago
+  #toldY = new Uint16Array(0);
+  #toldTicks = new Uint8Array(0);
+  #velocityX = new Float32Array(0); // between the last two that we were told, wire units per tick
+  #velocityY = new Float32Array(0);
 
   /**
    * `kind`: compiled, with mutable columns `x` and `y` of one scale. The result of `place` is in
@@ -89,9 +95,40 @@ export class Interpolation {
   push(tick, known) {
     const newest = this.#frame(this.#pushed - 1);
     if (newest && this.#time > newest.tick) this.#starved = true;
-    this.#frames[this.#pushed++ % FRAMES].record(tick, known);
-    this.#passed = Math.max(this.#passed, this.#pushed - FRAMES);
     if (this.#offsetX.length < known.capacity) this.#grow(known.capacity);
+    const frame = this.#frames[this.#pushed++ % FRAMES];
+    frame.record(tick, known);
+    this.#carryOn(frame, newest);
+    this.#passed = Math.max(this.#passed, this.#pushed - FRAMES);
+  }
+
+  /**
+   * In a crowd the server tells of entities in turns, and one that is not due looks as if it stood
+   * still. One that was flying is put where it would be by now, as if past the newest snapshot.
+   */
+  #carryOn(frame, before) {
+    const { x, y } = frame.columns;
+    const passed = before ? frame.tick - before.tick : 0;
+    const most = (EXTRAPOLATE_MS / 1000) * this.tickHz;
+    const [slow, fast] = [SURE_SPEED, JUMP_SPEED].map((v) => v / this.tickHz / this.scale);
+    for (let i = 0; i < frame.count; i++) {
+      const id = frame.ids[i];
+      const same = before?.of(id) === frame.generation[id];
+      const ticks = Math.min(255, this.#toldTicks[id] + passed);
+      if (!same || x[id] !== this.#toldX[id] || y[id] !== this.#toldY[id]) {
+        this.#velocityX[id] = same ? (x[id] - this.#toldX[id]) / ticks : 0;
+        this.#velocityY[id] = same ? (y[id] - this.#toldY[id]) / ticks : 0;
+        this.#toldX[id] = x[id];
+        this.#toldY[id] = y[id];
+        this.#toldTicks[id] = 0;
+        continue;
+      }
+      this.#toldTicks[id] = ticks;
+      const speed = Math.hypot(this.#velocityX[id], this.#velocityY[id]);
+      if (ticks > most || speed < slow || speed > fast) continue;
+      x[id] += Math.round(this.#velocityX[id] * ticks);
+      y[id] += Math.round(this.#velocityY[id] * ticks);
+    }
   }
 
   /**
@@ -246,5 +283,10 @@ export class Interpolation {
     this.#drawnX = grown(this.#drawnX);
     this.#drawnY = grown(this.#drawnY);
     this.#drawnGeneration = grown(this.#drawnGeneration);
+    this.#toldX = grown(this.#toldX);
+    this.#toldY = grown(this.#toldY);
+    this.#toldTicks = grown(this.#toldTicks);
+    this.#velocityX = grown(this.#velocityX);
+    this.#velocityY = grown(this.#velocityY);
   }
 }

@@ -1,0 +1,255 @@
+"""Nobody loses a ship or a score: SIGKILL, SIGHUP, hung loops, stops; on the real uWSGI."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import gevent
+import numpy as np
+import pytest
+from websockets.uri import parse_uri
+
+import game
+from clients.bots.__main__ import Crowd
+from server import journal
+from tests.live_server import LiveServer
+
+HANGING_RULE = Path(__file__).parent / "hanging_rule"
+
+
+class Watched(Crowd):
+    """Bots in this process; what each of them was shown of its own ship is kept."""
+
+    def __init__(self, server: LiveServer, players: int, seed: int = 5):
+        super().__init__(parse_uri(server.url), players, seed)
+        self.seen: dict[tuple[int, int], dict] = {}
+        """Own state by (tick, slot)."""
+
+    def __enter__(self) -> Watched:
+        self.start()
+        self._watcher = gevent.spawn(self._watch)
+        self.wait(lambda: self.connected == len(self.bots), "all to connect")
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._watcher.kill()
+        self.stop()
+
+    def wait(self, condition, what: str, seconds: float = 30) -> None:
+        until = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < until, f"in vain waited for {what}"
+            gevent.sleep(0.02)
+
+    def wait_until_all_are_back(self) -> None:
+        """After a restart that all have noticed or are about to."""
+        self.wait(lambda: self.tally.resumed >= len(self.bots), "all to resume")
+        self.wait(lambda: all(bot.session.own for bot in self.bots), "snapshots")
+
+    def slots(self) -> list[int]:
+        return [bot.session.welcome["slot"] for bot in self.bots]
+
+    @property
+    def newest_tick(self) -> int:
+        return max(tick for tick, _ in self.seen)
+
+    def _watch(self) -> None:
+        while True:
+            for bot in self.bots:
+                session = bot.session
+                if session is not None and session.own:
+                    self.seen[session.world.tick, session.welcome["slot"]] = dict(session.own)
+            gevent.sleep(0.02)
+
+
+def folder(server: LiveServer) -> Path:
+    return journal.folder_of(server.environ["DATA_DIR"], "arena")
+
+
+def worker(server: LiveServer) -> int:
+    """Process id of the newest worker."""
+    return int(re.findall(r"worker 1 \((?:new )?pid: (\d+)", server.log())[-1])
+
+
+def kill_worker(server: LiveServer) -> None:
+    pid = worker(server)
+    os.kill(pid, signal.SIGKILL)
+    until = time.monotonic() + 20
+    while worker(server) == pid:
+        assert time.monotonic() < until, server.log()
+        gevent.sleep(0.02)
+
+
+def ticks_of_return(server: LiveServer) -> list[int]:
+    return [int(tick) for tick in re.findall(r"is back at tick (\d+)", server.log())]
+
+
+def differences(seen: dict[tuple[int, int], dict], folder: Path) -> tuple[list, int]:
+    """What clients were shown that isn't in the journal; and how much of it is."""
+    wrong, same = [], 0
+    by_tick: dict[int, list[tuple[int, dict]]] = {}
+    for (tick, slot), own in seen.items():
+        by_tick.setdefault(tick, []).append((slot, own))
+    world = None
+    for path in journal.segments(folder):
+        for record in journal.read(path):
+            assert not isinstance(record, journal.Damage), record
+            if record[0] == journal.CHECKPOINT and (world is None or world.tick != record[1]):
+                world = game.load_world(record[3])
+            if record[0] != journal.TICK:
+                continue
+            journal.step(world, record)
+            for slot, own in by_tick.get(world.tick, []):
+                row = world.self_rows(np.array([slot]))[0]
+                if any(row[name] != own[name] for name in own):
+                    wrong.append((world.tick, slot))
+                else:
+                    same += 1
+    return wrong, same
+
+
+def test_after_sigkill_everyone_is_back_in_the_same_ship_with_the_same_score():
+    with LiveServer(ORBS=400, WORLD_SIZE=2048) as server, Watched(server, 12) as crowd:
+        gevent.sleep(4)
+        slots = crowd.slots()
+        seen_before = crowd.newest_tick
+        kill_worker(server)
+        seen_before = max(seen_before, crowd.newest_tick)
+        crowd.wait_until_all_are_back()
+        gevent.sleep(1)
+        assert crowd.slots() == slots
+        (back,) = ticks_of_return(server)
+        assert seen_before - back <= 1
+        assert server.health()["players"] == 12
+        assert not crowd.tally.errors
+        crowd.__exit__()
+        server.stop()
+        report = journal.verify(folder(server))
+        assert report.ok and report.missing == 0
+        wrong, same = differences(crowd.seen, folder(server))
+        assert wrong == []
+        assert same > 12 * 60
+        assert any(own["score"] > 0 for own in crowd.seen.values())
+
+
+def test_after_sighup_not_one_tick_is_lost_and_clients_were_told():
+    with LiveServer(ORBS=400, WORLD_SIZE=2048) as server, Watched(server, 12) as crowd:
+        gevent.sleep(2)
+        slots = crowd.slots()
+        server.signal(signal.SIGHUP)
+        crowd.wait(lambda: crowd.connected == 0, "the announcement")
+        assert all("1012" in bot.trouble for bot in crowd.bots)
+        seen = crowd.newest_tick
+        crowd.wait_until_all_are_back()
+        gevent.sleep(0.5)
+        assert crowd.slots() == slots
+        (back,) = ticks_of_return(server)
+        assert back >= seen
+        assert "and 0 ticks" in server.log()  # the last checkpoint is all that was needed
+        crowd.__exit__()
+        server.stop()
+        report = journal.verify(folder(server))
+        assert report.ok and report.missing == 0
+        assert differences(crowd.seen, folder(server))[0] == []
+
+
+def test_a_score_survives_a_stop_and_a_start():
+    with LiveServer(ORBS=600, WORLD_SIZE=2048, GRACE_SECONDS=60) as server:
+        with Watched(server, 4) as crowd:
+            crowd.wait(lambda: any(o["score"] for o in crowd.seen.values()), "somebody to score")
+            assert server.stop() == 0
+            server.start()
+            crowd.wait_until_all_are_back()
+            crowd.__exit__()
+        server.stop()
+        assert differences(crowd.seen, folder(server))[0] == []
+
+
+def test_who_does_not_come_back_leaves_when_the_grace_period_since_the_restart_is_over():
+    with LiveServer(GRACE_SECONDS=2) as server:
+        with Watched(server, 3) as crowd:
+            gevent.sleep(0.5)
+            for greenlet in crowd._greenlets:
+                greenlet.kill(block=False)
+            kill_worker(server)
+        server.wait_until_up()
+        assert server.health()["players"] == 3
+        until = time.monotonic() + 10
+        while server.health()["players"]:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        server.stop()
+        assert journal.verify(folder(server)).ok
+
+
+def hanging(**options) -> dict:
+    """Options of a server whose world hangs from tick 60 on while Magpie, the first bot, is in."""
+    hang = {"PYTHONPATH": HANGING_RULE, "HANG_AT": 60, "HANG_WITH": "Magpie"}
+    return {"WATCHDOG_SECONDS": 2, **hang, **options}
+
+
+def test_a_hung_loop_is_a_crash_and_the_match_goes_on(tmp_path):
+    once = tmp_path / "hung"
+    with LiveServer(**hanging(HANG_ONCE=once)) as server, Watched(server, 3) as crowd:
+        slots, first = crowd.slots(), worker(server)
+        crowd.wait(once.exists, "the rule to hang")
+        crowd.wait(lambda: worker(server) != first, "the watchdog")
+        crowd.wait_until_all_are_back()
+        assert crowd.slots() == slots
+        assert ticks_of_return(server) == [60]
+        tick = server.health()["tick"]
+        gevent.sleep(0.5)
+        assert server.health()["tick"] > tick
+
+
+def test_a_room_that_crashes_again_on_the_same_tick_is_set_aside_and_a_fresh_one_opens():
+    with LiveServer(**hanging()) as server, Watched(server, 2) as crowd:
+        crowd.wait(lambda: ticks_of_return(server) == [60], "the first recovery")
+        crowd._greenlets[0].kill(block=False)  # Magpie stays away, but its ship is still there
+        crowd.wait(lambda: "set aside" in server.log(), "the journal to be set aside")
+        crowd.wait(lambda: crowd.bots[1].connected, "the other to join the fresh room")
+        gevent.sleep(4)
+        assert server.health()["players"] == 1
+        assert server.health()["tick"] > 60
+        (aside,) = folder(server).parent.glob("arena.aside-*")
+        assert "crashes again and again at tick 60" in (aside / "reason.txt").read_text()
+        report = journal.verify(aside)
+        assert (report.ok, report.last) == (True, 60)
+
+
+def test_nothing_hangs_when_all_is_well():
+    with LiveServer(WATCHDOG_SECONDS=1) as server:
+        first = worker(server)
+        time.sleep(4)
+        assert worker(server) == first
+
+
+def test_a_second_server_on_the_same_data_serves_but_keeps_no_journal():
+    with LiveServer() as first, LiveServer(DATA_DIR=first.environ["DATA_DIR"]) as second:
+        assert first.health()["stats"]["journal"]["state"] == "ok"
+        assert second.health()["stats"]["journal"]["state"] == "off"
+        assert "another process" in second.log()
+
+
+def test_without_a_journal_nothing_is_written():
+    with LiveServer(JOURNAL="off") as server:
+        assert server.health()["stats"]["journal"] == {"state": "off"}
+        assert not folder(server).exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_with_players_takes_less_than_five_seconds(number):
+    with LiveServer() as server, Watched(server, 10):
+        gevent.sleep(0.5)
+        began = time.monotonic()
+        server.signal(number)
+        while server.process.poll() is None and time.monotonic() < began + 8:
+            gevent.sleep(0.02)
+        assert time.monotonic() - began < 5
+        assert server.process.poll() == 0
+        assert "Traceback" not in server.log()
+        assert journal.verify(folder(server)).ok
