@@ -278,7 +278,7 @@ end
 
 function commands.find()
   local s = survey()
-  if not s.home[a.room] then return {refused = 'no_room'} end
+  if not s.home[a.room] or s.closing[a.room] then return {refused = 'no_room'} end
   return found(s, a.room, s.home[a.room])
 end
 
@@ -294,8 +294,9 @@ end
 
 function commands.close()
   if call('HEXISTS', P .. 'home', a.room) == 0 then return {refused = 'no_room'} end
-  if call('ZSCORE', P .. 'pending', a.room) then drop(a.room)
-  else call('SADD', P .. 'closing', a.room) end
+  call('SADD', P .. 'closing', a.room)
+  -- Where nobody has come, no node will say that it is closed.
+  call('ZADD', P .. 'pending', 'XX', now + ARRIVE, a.room)
   return {}
 end
 

@@ -268,7 +268,7 @@ class MemoryDirectory:
         return known.info, watch
 
     def find(self, room: str) -> Place:
-        if room not in self._rooms:
+        if room not in self._rooms or self._rooms[room].closing:
             raise Refused("no_room")
         return self._place(room)
 
@@ -284,8 +284,6 @@ class MemoryDirectory:
         known = self._rooms.get(room)
         if known is None:
             raise Refused("no_room")
-        if known.pending_until is not None:
-            del self._rooms[room]
         known.closing = True
 
     def save(self, node: str, room: str, state: bytes) -> None:

@@ -78,8 +78,8 @@ class Node:
         shared_at = monotonic()
         while True:
             began = monotonic()
-            self.beat()
             self.close_empty()
+            self.beat()
             self.lobby.balance()
             if self.directory.shared and began - shared_at >= SHARE_S:
                 shared_at = began

@@ -170,6 +170,14 @@ def test_a_closed_room_admits_nobody_and_its_node_is_told(directory):
     assert refusal(directory.close, "arena") == "no_room"
 
 
+def test_a_room_that_nobody_came_to_can_be_closed(directory):
+    directory.beat(node("a"))
+    directory.create("key", "one", room())
+    directory.close("one")
+    assert refusal(directory.reserve, "one", "t1", False) == "no_room"
+    assert refusal(directory.find, "one") == "no_room"
+
+
 def test_the_best_of_all_time(directory):
     directory.score({"Ada": 5, "Bob": 7})
     directory.score({"Ada": 9, "Bob": 1})
