@@ -140,9 +140,13 @@ local function create(s, room, seats, avoid)
   return node
 end
 
-local function hold(room, ticket, watch)
+local function hold(s, room, ticket, watch)
   local member = room .. ' ' .. ticket
-  if watch then member = member .. ' w' else call('HINCRBY', P .. 'reserved', room, 1) end
+  if watch then
+    member = member .. ' w'
+  else
+    s.reserved[room] = call('HINCRBY', P .. 'reserved', room, 1)
+  end
   call('ZADD', P .. 'held', now + TICKET, member)
 end
 
@@ -234,7 +238,7 @@ function commands.reserve()
   if not a.watch and (taken(s, a.room) >= capacity or node.taken >= node.seats) then
     return {refused = 'full'}
   end
-  hold(a.room, a.ticket, a.watch)
+  hold(s, a.room, a.ticket, a.watch)
   return found(s, a.room, id)
 end
 
@@ -257,7 +261,7 @@ function commands.quick()
     s = survey()
   end
   if not best then return {refused = next(s.nodes) and 'full' or 'no_node'} end
-  hold(best, a.ticket, a.watch)
+  hold(s, best, a.ticket, a.watch)
   return found(s, best, s.home[best])
 end
 

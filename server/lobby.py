@@ -258,14 +258,14 @@ class Lobby:
             "node": node.id if node else "",
             "directory": (node.trouble or "ok") if node else "none",
             "room_loads": {
-                id: {
+                id if self.infos[id].settings.public else f"private {n}": {
                     "tick": room.world.tick,
                     "players": room.players,
                     "spectators": room.spectators,
                     "busy": round(room.metrics.busy(room.config.tick_hz), 4),
                     "shedding": room.shedding.level.name,
                 }
-                for id, room in self.rooms.items()
+                for n, (id, room) in enumerate(self.rooms.items())
             },
         }
 

@@ -189,6 +189,8 @@ class Node:
         self.beat()  # from now on nobody new is sent here
         for id in sorted(self.lobby.rooms, key=lambda id: -self.lobby.rooms[id].players):
             room = self.lobby.rooms[id]
+            if not room.sessions and self.lobby.infos[id].keep:
+                continue  # nobody would miss it: there will be another when we start again
             room.held = True
             try:
                 state = msgpack.packb(self.lobby.dump(id))

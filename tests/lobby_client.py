@@ -34,6 +34,8 @@ class Player:
     """A client that joins and listens. `welcome` is None where it was not let in; then, and
     after the end, `code` is the close code. `notices` are all that came."""
 
+    open: list[Player] = []
+
     def __init__(self, url: str, name: str = "Ada", token: str | None = None, **options: Any):
         self.welcome: dict[str, Any] | None = None
         self.code: int | None = None
@@ -42,6 +44,7 @@ class Player:
         self._head = None
         self._seq = 0
         self._connection = Connection(parse_uri(url))
+        Player.open.append(self)
         self._connection.send(wire.encode_hello(name, token, **options))
         self.listen(lambda: self.welcome is not None)
 
@@ -78,9 +81,12 @@ class Player:
     def leave(self) -> None:
         self._connection.close(wire.encode_leave())
 
-    def drop(self) -> None:
-        """Gone without a word."""
-        self._connection._socket.close()
+    @classmethod
+    def drop_all(cls) -> None:
+        """Gone without a word, so that no server waits for an answer to its close."""
+        for player in cls.open:
+            player._connection._socket.close()
+        cls.open.clear()
 
 
 def joined(page: str, name: str = "Ada", **wanted: Any) -> Player:
