@@ -1,6 +1,6 @@
-"""Takes the README's picture: the real game in a real browser, some seconds into a fight.
+"""Takes the README's picture: the real game in a real browser, in the middle of a fight.
 
-    .venv/bin/python docs/screenshot.py [--url http://127.0.0.1:8000/] [--out docs/game.png]
+    .venv/bin/python docs/screenshot.py [--url http://127.0.0.1:8000/] [--out docs/game.jpg]
 
 Needs a running server (`make run`) and Chromium.
 """
@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--url", default="http://127.0.0.1:8000/")
-    parser.add_argument("--out", default="docs/game.png")
+    parser.add_argument("--out", default="docs/game.jpg")
     parser.add_argument("--query", default="?name=Ada&autojoin&mute", help="added to the URL")
     parser.add_argument("--seconds", type=float, default=12, help="of play before the picture")
     parser.add_argument("--size", default="1280x720")
@@ -35,28 +35,34 @@ def main() -> None:
         page.on("pageerror", lambda error: print("page error:", error))
         page.goto(options.url + options.query)
         play(page, options.seconds, width, height)
-        page.screenshot(path=options.out)
+        page.screenshot(
+            path=options.out, **({"quality": 88} if options.out.endswith(".jpg") else {})
+        )
         browser.close()
 
 
 def play(page, seconds: float, width: int, height: int) -> None:
-    """Fly about and shoot at whoever is nearest, as a person would."""
+    """Fly about and shoot at whoever is nearest, as a person would, at least for some
+    `seconds`, and then until a good moment or as long again."""
     until = time.monotonic() + seconds
     nearest = """() => {
-        const {ships, view, self} = window.tickstorm.client.scene;
-        let best = null, least = 700;
+        const {ships, shots, view, self} = window.tickstorm.client.scene;
+        let best = null, least = 700, near = 0;
         for (let i = 0; i < ships.count; i++) {
             if (i === ships.ownIndex || !(ships.flags[i] & 1)) continue;
             const d = Math.hypot(ships.x[i] - view.x, ships.y[i] - view.y);
+            near += d < 450;
             if (d < least) { least = d; best = [ships.x[i] - view.x, ships.y[i] - view.y]; }
         }
-        return {alive: self.alive, target: best, heat: view.x};
+        return {alive: self.alive, target: best, near, shots: shots.count};
     }"""
     held = None
     for turn in range(10_000):
-        if time.monotonic() > until:
-            break
         seen = page.evaluate(nearest)
+        late = time.monotonic() - until
+        good = seen["alive"] and seen["near"] >= 3 and seen["shots"] >= 5
+        if (late > 0 and good) or late > seconds:
+            break
         dx, dy = seen["target"] or (100, 30)
         page.mouse.move(width / 2 + dx * 0.7, height / 2 + dy * 0.7)
         key = ("d" if dx > 0 else "a") if turn // 4 % 2 else ("s" if dy > 0 else "w")

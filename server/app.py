@@ -6,6 +6,7 @@ greenlet per websocket and one game loop per room.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import logging
 import os
@@ -15,8 +16,14 @@ from time import monotonic
 
 import gevent
 
+<<<<<<< HEAD
 from . import directory, tokens
 from .config import ConfigError, load
+=======
+from . import tokens
+from .config import Config, ConfigError, load
+from .doorkeeper import LOOK_AGAIN_S, LOOK_EVERY_S, Doorkeeper
+>>>>>>> main
 from .lobby import Lobby
 from .node import Node
 from .room import Room
@@ -69,19 +76,30 @@ def start() -> Web:
     )
     logging.getLogger("websockets").setLevel(logging.WARNING)
     check_uwsgi()
-    uwsgi.set_user_harakiri(RECOVERY_SECONDS if config.watchdog_seconds else 0)
+    if config.watchdog_seconds:
+        faulthandler.dump_traceback_later(RECOVERY_SECONDS, exit=True)
     key = tokens.load_key(config.secret, config.data_dir)
     lobby = Lobby(config, key)
     node = Node(config, key, lobby, directory.connect(config.directory))
     web = Web(config, lobby, uwsgi.connection_fd)
+<<<<<<< HEAD
     lobby.run_room = _run
+=======
+    if config.watchdog_seconds:  # before the first tick, for that may be the one that hangs
+        gevent.spawn(_watch, lobby, config.watchdog_seconds)
+>>>>>>> main
     for room in lobby.rooms.values():
         _run(room)
     gevent.spawn(node.run).link_exception(_crashed)
     gevent.spawn(_collect_garbage)
+<<<<<<< HEAD
     gevent.spawn(_handle_signals, node, web)
     if config.watchdog_seconds:
         gevent.spawn(_watch, lobby, config.watchdog_seconds)
+=======
+    gevent.spawn(_keep_the_door, config, web)
+    gevent.spawn(_handle_signals, lobby, web)
+>>>>>>> main
     log.info("tickstorm %s serves http://%s:%d", lobby.version, config.host, config.port)
     return web
 
@@ -97,10 +115,14 @@ def _crashed(loop: gevent.Greenlet) -> None:
 
 
 def _watch(lobby: Lobby, seconds: int) -> None:
-    """Ask the master to kill this worker, unless ticks go on: a hung loop is a crash."""
+    """End this worker, with a traceback, unless ticks go on: a hung loop is a crash.
+
+    The timer is a thread of the interpreter's own that needs no GIL. uWSGI's harakiri would
+    be another way, but in a worker that is respawned to waiting connections it gets lost.
+    """
     while True:
         if lobby.alive():
-            uwsgi.set_user_harakiri(seconds)
+            faulthandler.dump_traceback_later(seconds, exit=True)
         gevent.sleep(min(1.0, seconds / 4))
 
 
@@ -133,6 +155,16 @@ def _leave(node: Node, web: Web, code: Close, reason: str) -> None:
     while not lobby.finished and monotonic() < until:
         gevent.sleep(0.005)
     os._exit(0)
+
+
+def _keep_the_door(config: Config, web: Web) -> None:
+    """Requests that hang may not keep others out."""
+    seconds, limit = config.request_seconds, config.max_requests
+    doorkeeper = Doorkeeper(config.port, web.websockets, seconds, limit)
+    while True:
+        gone = doorkeeper.look(monotonic())
+        web.refused["overdue"] += gone
+        gevent.sleep(LOOK_AGAIN_S if gone else LOOK_EVERY_S)
 
 
 def _collect_garbage() -> None:

@@ -46,6 +46,7 @@ class Lobby:
         self.clock = clock
         self.rooms: dict[str, Room] = {}
         self.infos: dict[str, RoomInfo] = {}
+        self.started = time()
         self.node: Node | None = None
         self.run_room: Callable[[Room], None] = lambda room: None
         self._key = key
@@ -255,6 +256,7 @@ class Lobby:
             "rooms": len(self.rooms),
             "version": __version__,
             "stats": first.summary() if first else {},
+            "started": self.started,
             "node": node.id if node else "",
             "directory": (node.trouble or "ok") if node else "none",
             "room_loads": {

@@ -7,7 +7,7 @@ from time import perf_counter
 
 import numpy as np
 
-WINDOW = 1024
+WINDOW = 400
 """Ticks over which percentiles are taken."""
 
 

@@ -19,7 +19,7 @@ from time import monotonic
 from urllib.parse import parse_qs
 
 from websockets.datastructures import Headers
-from websockets.exceptions import NegotiationError
+from websockets.exceptions import InvalidHeader, NegotiationError
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -77,25 +77,28 @@ class Web:
         path = environ.get("PATH_INFO", "/")
         if path == "/ws":
             return self._upgrade(environ, start_response)
+        method = environ.get("REQUEST_METHOD", "")  # a malformed request has none
         if path.startswith("/api/"):
-            return self._api(path, environ, start_response)
-        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return self._api(method, path, environ, start_response)
+        if method not in ("GET", "HEAD"):
             return _answer(start_response, "405 Method Not Allowed", b"GET and HEAD only\n",
                            headers=[("Allow", "GET, HEAD")])  # fmt: skip
         if path == "/healthz":
             answer = self._health(start_response)
         else:
             answer = self._file(path, environ, start_response)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else answer
+        return [] if method == "HEAD" else answer
 
-    def _api(self, path: str, environ: dict, start_response: StartResponse) -> list[bytes]:
+    def _api(
+        self, method: str, path: str, environ: dict, start_response: StartResponse
+    ) -> list[bytes]:
         origins = self._allowed_origins(environ)
         if origins is not None and environ.get("HTTP_ORIGIN") not in origins:
             return _answer(start_response, "403 Forbidden", b'{"error": "origin"}\n',
                            "application/json")  # fmt: skip
         secure = self._forwarded(environ, "HTTP_X_FORWARDED_PROTO", environ["wsgi.url_scheme"])
         request = api.Request(
-            environ["REQUEST_METHOD"],
+            method,
             path,
             _site(self._address(environ)),
             f"{'wss' if secure == 'https' else 'ws'}://{environ.get('HTTP_HOST', '')}",
@@ -144,7 +147,7 @@ class Web:
             self.refused[reason] += 1
             return _answer(start_response, status, text)
 
-        if environ["REQUEST_METHOD"] != "GET":
+        if environ.get("REQUEST_METHOD") != "GET":
             return refuse("method", "405 Method Not Allowed", b"GET only\n")
         if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
             # Its bytes would be taken for frames by us, and not by a proxy between.
@@ -160,7 +163,10 @@ class Web:
             subprotocols=[SUBPROTOCOL],
             select_subprotocol=_require_subprotocol,
         )
-        response = handshake.accept(_request(environ))
+        try:
+            response = handshake.accept(_request(environ))
+        except InvalidHeader:
+            return refuse("handshake", "400 Bad Request", b"a header is malformed\n")
         headers = list(response.headers.raw_items())
         status = f"{response.status_code} {response.reason_phrase}"
         if response.status_code != 101:
@@ -268,9 +274,7 @@ def _request(environ: dict) -> Request:
         if key.startswith("HTTP_"):
             headers[key[5:].replace("_", "-").title()] = value
     path = environ.get("PATH_INFO", "/")
-    return Request(
-        path, headers, method=environ["REQUEST_METHOD"], protocol=environ["SERVER_PROTOCOL"]
-    )
+    return Request(path, headers, method="GET", protocol=environ.get("SERVER_PROTOCOL", "HTTP/1.0"))
 
 
 def _files(root: Path) -> dict[str, Path]:

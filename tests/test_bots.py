@@ -261,7 +261,8 @@ def test_bots_wait_for_the_server_and_survive_its_restart():
                 server.stop()
                 assert bots.poll() is None
                 server.start()
-                assert eventually(lambda: server.health()["players"] == 4, 25)
+                # Their ships wait for them; count those who are back.
+                assert eventually(lambda: server.health()["stats"]["connected"] == 4, 25)
                 bots.send_signal(signal.SIGTERM)
                 out, errors = bots.communicate(timeout=10)
                 assert eventually(lambda: server.health()["players"] == 0)

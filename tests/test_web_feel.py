@@ -257,11 +257,12 @@ def test_an_own_shot_appears_at_once_and_the_server_confirms_it(browser, web):
               const nextFrame = () => new Promise((done) => requestAnimationFrame(done));
               const volleys = [];
               for (let i = 0; i < 8; i++) {
-                pilot.input = {move: 0, aim: i, fire: true};
-                const {shots} = client.scene;
+                const {shots, size, view} = client.scene;
+                const aim = Math.atan2(size / 2 - view.y, size / 2 - view.x);  // far from the edge
+                pilot.input = {move: 0, aim, fire: true};
                 let frames = 0;
                 do { await nextFrame(); frames++; } while (shots.count === 0 && frames < 100);
-                pilot.input = {move: 0, aim: i};
+                pilot.input = {move: 0, aim};
                 const first = {frames, own: shots.own[0], predicted: shots.id[0] === 65535};
                 const shown = performance.now();
                 while (shots.count && shots.id[0] === 65535) await nextFrame();

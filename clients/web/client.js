@@ -52,7 +52,7 @@ const FIRE_INPUTS = 2; // that carry a touch of the trigger, however short: one 
 const DECIDED_TICKS = 3; // after a touch: by then the server has collected the orb, or not
 const CORRECTION_UNITS = 1e-3; // below that, rounding
 
-/** What `#enter` needs of a declaration to play: another game is received, but not drawn. */
+/** What a declaration must have to be played: another game is received, but not drawn. */
 const ARENA = {
   ship: ["x", "y", "heading", "hp", "flags", "power", "hue", "name"],
   shot: ["x", "y", "aim", "born", "owner", "seq"],
@@ -201,6 +201,8 @@ class Session {
   #head = { self: {} };
   #before = null; // own state of the snapshot before
   #snapshotAt = NaN;
+  #snapshotTicks = 1;
+  #now = 0; // of the frame that is being drawn
   #firstTarget = Infinity; // of the inputs sent
   #lastTarget = 0;
   #timer = 0;
@@ -304,7 +306,7 @@ class Session {
     this.#snapshotAt = now;
     stats.jitter.push(now, this.playback.jitterMs);
     stats.delay.push(now, this.playback.delayMs);
-    this.snapshotTicks = head.snapshot_ticks;
+    this.#snapshotTicks = head.snapshot_ticks;
   }
 
   /** What happened to the own ship between two snapshots. */
@@ -330,7 +332,8 @@ class Session {
   #pickups(tick, self, gained) {
     const { columns, kind, left, leftCount } = this.#orbs;
     const ships = this.#ships;
-    const reach = this.#rules.orb_reach + (this.snapshotTicks ?? 1) * this.#rules.max_speed / this.tickHz;
+    const flown = (this.#snapshotTicks * this.#rules.max_speed) / this.tickHz;
+    const reach = this.#rules.orb_reach + flown;
     for (let i = 0; i < leftCount; i++) {
       const orb = left[i];
       if (this.#orbs.has(orb)) continue; // another one in its place already
@@ -404,7 +407,8 @@ class Session {
   /** Wake up at the beginning of the next tick, in case no frame is drawn by then. */
   #arm() {
     if (this.spectator || this.#timer) return;
-    const wait = ((this.#lastTarget + 1 - this.inputClock.tickAt(performance.now())) * 1000) / this.tickHz;
+    const ticks = this.#lastTarget + 1 - this.inputClock.tickAt(performance.now());
+    const wait = (ticks * 1000) / this.tickHz;
     this.#timer = setTimeout(() => {
       this.#timer = 0;
       this.#pump(performance.now());
@@ -503,7 +507,8 @@ class Session {
     self.rank = told.rank;
     self.power = told.power;
     self.streak = told.streak;
-    self.respawnS = Math.max(0, told.respawn / this.tickHz - (now - this.#snapshotAt) / 1000);
+    const sinceTold = Math.max(0, now - this.#snapshotAt) / 1000;
+    self.respawnS = Math.max(0, told.respawn / this.tickHz - sinceTold);
     self.cooldownS = Math.max(0, prediction.ship.cooldown - Math.max(0, fraction)) / this.tickHz;
     if (!self.alive) return;
     this.#touchOrbs(drawn, ownTime);
@@ -530,8 +535,6 @@ class Session {
     this.#now = now;
     this.shots.sample(now, ownTime, time, this.#scene.shots, this.#struck, this.#onFire);
   }
-
-  #now = 0;
 
   /** Does an own shot at (x, y) hit a ship as it is drawn? */
   #struck = (shot, x, y) => {

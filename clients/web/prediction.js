@@ -101,8 +101,8 @@ export class Prediction {
    */
   reconcile(tick, ackSeq, self) {
     const { ship } = this;
+    const { x, y, alive } = ship;
     const predicted = this.tick >= 0;
-    const { x, y } = ship;
     ship.x = self.x;
     ship.y = self.y;
     ship.vx = self.vx;
@@ -123,6 +123,10 @@ export class Prediction {
     }
 
     if (!predicted) return 0;
+    if (ship.alive && !alive) { // a respawn is somewhere else: nothing was predicted wrongly
+      this.error.x = this.error.y = 0;
+      return 0;
+    }
     const moved = Math.hypot(ship.x - x, ship.y - y);
     this.error.x += x - ship.x;
     this.error.y += y - ship.y;
