@@ -65,8 +65,8 @@ class Cluster:
             old.unlink()
         redis_port, *ports = free_ports(1 + options.nodes)
         self.nodes = [Node(f"n{i + 1}", port) for i, port in enumerate(ports)]
-        self._run("redis", programs["redis-server"], "--port", str(redis_port), "--bind",
-                  "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder))  # fmt: skip
+        redis = ["--port", str(redis_port), "--bind", "127.0.0.1", "--dir", str(folder)]
+        self._run("redis", programs["redis-server"], *redis, "--save", "", "--appendonly", "no")
         self._wait("Redis", lambda: _answers(redis_port))
         for node in self.nodes:
             self._write_vassal(vassals, node, f"redis://127.0.0.1:{redis_port}/0")

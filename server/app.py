@@ -16,14 +16,9 @@ from time import monotonic
 
 import gevent
 
-<<<<<<< HEAD
 from . import directory, tokens
-from .config import ConfigError, load
-=======
-from . import tokens
 from .config import Config, ConfigError, load
 from .doorkeeper import LOOK_AGAIN_S, LOOK_EVERY_S, Doorkeeper
->>>>>>> main
 from .lobby import Lobby
 from .node import Node
 from .room import Room
@@ -82,24 +77,15 @@ def start() -> Web:
     lobby = Lobby(config, key)
     node = Node(config, key, lobby, directory.connect(config.directory))
     web = Web(config, lobby, uwsgi.connection_fd)
-<<<<<<< HEAD
     lobby.run_room = _run
-=======
     if config.watchdog_seconds:  # before the first tick, for that may be the one that hangs
         gevent.spawn(_watch, lobby, config.watchdog_seconds)
->>>>>>> main
     for room in lobby.rooms.values():
         _run(room)
     gevent.spawn(node.run).link_exception(_crashed)
     gevent.spawn(_collect_garbage)
-<<<<<<< HEAD
-    gevent.spawn(_handle_signals, node, web)
-    if config.watchdog_seconds:
-        gevent.spawn(_watch, lobby, config.watchdog_seconds)
-=======
     gevent.spawn(_keep_the_door, config, web)
-    gevent.spawn(_handle_signals, lobby, web)
->>>>>>> main
+    gevent.spawn(_handle_signals, node, web)
     log.info("tickstorm %s serves http://%s:%d", lobby.version, config.host, config.port)
     return web
 
