@@ -208,7 +208,11 @@ class Api:
         return Answer(HTTPStatus.OK, {"room": room, "closed": True}, [])
 
     def _leaderboard(self, request: Request) -> Answer:
-        rows = [{"name": name, "score": score} for name, score in self.directory.top(LEADERS)]
+        if self.directory.shared:
+            best = self.directory.top(LEADERS)
+        else:
+            best = [(row["name"], row["score"]) for row in self.lobby.scores.top[:LEADERS]]
+        rows = [{"name": name, "score": score} for name, score in best]
         return Answer(HTTPStatus.OK, {"leaders": rows}, [])
 
     # ------------------------------------------------------------------ helpers

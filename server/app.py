@@ -16,7 +16,7 @@ from time import monotonic
 
 import gevent
 
-from . import directory, tokens
+from . import directory, privileges, tokens
 from .config import Config, ConfigError, load
 from .doorkeeper import LOOK_AGAIN_S, LOOK_EVERY_S, Doorkeeper
 from .lobby import Lobby
@@ -73,9 +73,11 @@ def start() -> Web:
     check_uwsgi()
     if config.watchdog_seconds:
         faulthandler.dump_traceback_later(RECOVERY_SECONDS, exit=True)
+    rooms_known = directory.connect(config.directory)  # reads files that may be only root's
+    privileges.drop(config.run_as, config.data_dir)
     key = tokens.load_key(config.secret, config.data_dir)
     lobby = Lobby(config, key)
-    node = Node(config, key, lobby, directory.connect(config.directory))
+    node = Node(config, key, lobby, rooms_known)
     web = Web(config, lobby, uwsgi.connection_fd)
     lobby.run_room = _run
     if config.watchdog_seconds:  # before the first tick, for that may be the one that hangs

@@ -97,6 +97,9 @@ class Config:
     watchdog_seconds: int = _option(
         5, "time without a tick until the worker is taken for hung and replaced; 0: never", 0, 600
     )
+    run_as: str = _option(
+        "", "whom the worker becomes when started as root; empty: the folder's owner, or nobody"
+    )
     secret: str = _option("", "key that signs resume tokens; empty: kept in DATA_DIR", secret=True)
     log_level: str = _option(
         "info", "one of debug, info, warning, error", choices=("debug", "info", "warning", "error")

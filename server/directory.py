@@ -154,12 +154,6 @@ class Directory(Protocol):
     def fetch(self, node: str, room: str) -> tuple[RoomInfo, bytes | None]:
         """A room that this node should have, and its last checkpoint."""
 
-    def score(self, scores: dict[str, int]) -> None:
-        """Take note of results; the best of each name counts."""
-
-    def top(self, count: int) -> list[tuple[str, int]]:
-        """The best of all time."""
-
 
 # ------------------------------------------------------------------ in this process
 
@@ -193,7 +187,6 @@ class MemoryDirectory:
         self._rooms: dict[str, _Room] = {}
         self._keys: dict[str, tuple[str, float]] = {}
         self._node: NodeReport | None = None
-        self._scores: dict[str, int] = {}
 
     def beat(self, report: NodeReport) -> Orders:
         self._node = report
@@ -294,13 +287,6 @@ class MemoryDirectory:
 
     def fetch(self, node: str, room: str) -> tuple[RoomInfo, bytes | None]:
         return self.find(room).info, None
-
-    def score(self, scores: dict[str, int]) -> None:
-        for name, points in scores.items():
-            self._scores[name] = max(points, self._scores.get(name, 0))
-
-    def top(self, count: int) -> list[tuple[str, int]]:
-        return sorted(self._scores.items(), key=lambda item: (-item[1], item[0]))[:count]
 
     def _seats_left(self) -> bool:
         return sum(room.taken for room in self._rooms.values()) < self._node.seats
@@ -448,9 +434,11 @@ class RedisDirectory:
         return RoomInfo.load(answer["info"]), state
 
     def score(self, scores: dict[str, int]) -> None:
+        """Take note of what players have reached; the best of each name counts."""
         self._call("score", scores=scores)
 
     def top(self, count: int) -> list[tuple[str, int]]:
+        """The best of all nodes and all time."""
         return [(name, points) for name, points in self._call("top", count=count)[0]]
 
 

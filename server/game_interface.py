@@ -6,6 +6,7 @@ A game package exports:
   (see `game/schema.py`, which a new game can keep and edit);
 * ``SELF``, ``COMMAND``, ``STEP_COMMAND``: numpy dtypes of a player's own state, of a
   client's intent, and of what `World.step` takes (``slot``, ``seq`` and the intent);
+  with a field ``score`` in SELF, and perhaps ``streak``, the server keeps all-time scores;
 * ``declaration()``, ``checksum()``: the schema for the client and its CRC-32;
 * ``clamp(commands)``: brings an array with COMMAND's fields into range, in place;
 * ``create_world(settings, seed)`` and ``load_world(data)``.

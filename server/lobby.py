@@ -20,6 +20,7 @@ from .connection import Connection
 from .directory import RoomInfo
 from .game_interface import WorldSettings
 from .room import Room
+from .scores import Scores
 from .session import Session
 from .settings import RoomSettings, of_node
 from .wire import Close, ProtocolViolation
@@ -52,6 +53,7 @@ class Lobby:
         self._key = key
         self.closing: tuple[Close, str] | None = None
         self._writer = journal.Writer() if config.journal == "on" else None
+        self.scores = Scores(Path(config.data_dir) / "scores.sqlite")
         self._open_before()
 
     def open(self, room_id: str, info: RoomInfo | None = None, state: dict | None = None) -> Room:
@@ -81,7 +83,9 @@ class Lobby:
             world, sessions = game.create_world(settings, header["seed"]), []
             log.info("room %s opens with seed %d", room_id, header["seed"])
         kept = self._journal(folder, header, lock)
-        room = self.rooms[room_id] = Room(room_id, config, world, self.clock, kept, sessions)
+        room = self.rooms[room_id] = Room(
+            room_id, config, world, self.clock, kept, sessions, self.scores
+        )
         self.infos[room_id] = info
         self._remember()
         self.run_room(room)
@@ -286,15 +290,16 @@ class Lobby:
             room.close(code, reason)
 
     def finish(self) -> None:
-        """After `close`, when all have gone: end the journals. `finished` when all is on disk."""
+        """After `close`, when all have gone: end journals and scores. `finished`: all on disk."""
         for room in self.rooms.values():
             room.finish()
         if self._writer is not None:
             self._writer.stop()
+        self.scores.stop()
 
     @property
     def finished(self) -> bool:
-        return self._writer is None or self._writer.stopped
+        return self.scores.stopped and (self._writer is None or self._writer.stopped)
 
     def alive(self) -> bool:
         """Do the ticks of all rooms advance?"""

@@ -69,6 +69,7 @@ class Node:
         self._reserved: dict[str, int] = {}  # by room: seats that tickets hold
         self._empty_since: dict[str, float] = {}
         self._closed: list[str] = []
+        self._told: dict[str, int] = {}  # scores that the directory has
         lobby.node = self
 
     # ------------------------------------------------------------------ the beat
@@ -115,6 +116,7 @@ class Node:
             if not self.trouble:
                 log.error("%s; the rooms here play on, nobody new can join", error)
             self.trouble = str(error)
+            self._told = {}
             return
         if self.trouble:
             log.info("the directory is back; this node is registered again")
@@ -160,7 +162,7 @@ class Node:
                 self.shut(id, Close.NO_ROOM, "the room was empty")
 
     def share(self) -> None:
-        """Give the directory a checkpoint of each room, one after the other."""
+        """Give the directory a checkpoint of each room, one after the other, and the scores."""
         for id in list(self.lobby.rooms):
             room = self.lobby.rooms.get(id)
             if room is None:
@@ -170,6 +172,13 @@ class Node:
             except (Refused, Unavailable) as error:
                 log.warning("no checkpoint of room %s: %s", id, error)
             gevent.sleep(0)
+        best = {row["name"]: row["score"] for row in self.lobby.scores.top}
+        if best != self._told:
+            try:
+                self.directory.score(best)
+                self._told = best
+            except Unavailable as error:
+                log.warning("scores are not shared: %s", error)
 
     # ------------------------------------------------------------------ rooms that come and go
 

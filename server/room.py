@@ -25,6 +25,7 @@ from .inputs import InputBuffer
 from .interest import CELL_SIZE, Grid
 from .journal import Journal
 from .metrics import Metrics
+from .scores import Score, Scores
 from .seats import NEVER, Seats
 from .session import Session
 from .shedding import Shedding
@@ -39,6 +40,9 @@ QUEUE_ROWS = 65536
 TICK_READ = 448
 """Bytes read from a socket per tick: seventeen inputs, and as much as Python allocates from
 its small-object pools (0.2 µs less than a page). The kernel keeps the rest until the next."""
+
+SCORES_S = 5
+"""Seconds between offers of the players' scores to the all-time list."""
 
 STALLED_AFTER_S = 2.0
 """Without a tick for so long, the room is not alive."""
@@ -57,6 +61,7 @@ class Room:
         clock: Callable[[], float] = monotonic,
         journal: Journal | None = None,
         sessions: Iterable[list] = (),
+        scores: Scores | None = None,
     ):
         """`sessions`: players that are in `world` already, as in a checkpoint of the journal."""
         self.id = id
@@ -64,6 +69,7 @@ class Room:
         self.world = world
         self.clock = clock
         self.journal = journal
+        self._scores = scores if "score" in game.SELF.names else None
         self.metrics = Metrics()
         self.shedding = Shedding(config.tick_hz)
         self.sessions: dict[str, Session] = {}
@@ -365,6 +371,19 @@ class Room:
             if away is not False and away >= config.grace_seconds:
                 self.leave(session)
 
+        if tick // hz % SCORES_S == 0:
+            self._offer_scores(self.sessions.values())
+
+    def _offer_scores(self, sessions: Iterable[Session]) -> None:
+        """What players have reached, for the all-time list."""
+        players = [session for session in sessions if not session.spectator]
+        if self._scores is None or not players:
+            return
+        own = self.world.self_rows(np.array([session.slot for session in players]))
+        streaks = own["streak"] if "streak" in own.dtype.names else np.zeros(len(own), int)
+        rows = zip(players, own["score"].tolist(), streaks.tolist())
+        self._scores.offer([Score(s.name, s.bot, *reached) for s, *reached in rows if reached[0]])
+
     def _close(self, seat: int, code: Close, reason: str) -> None:
         self.metrics.count[f"closed_{code.name.lower()}"] += 1
         self._connections[seat].close(code, reason)
@@ -463,6 +482,7 @@ class Room:
         if session.connection is not None:
             self._detach(session, session.connection)
         if not session.spectator:
+            self._offer_scores([session])
             self.world.leave(session.slot)
             self.players -= 1
             if self.journal is not None:
@@ -543,5 +563,6 @@ class Room:
 
     def finish(self) -> None:
         """After `close`: nobody can change anything any more, the journal ends."""
+        self._offer_scores(self.sessions.values())
         if self.journal is not None:
             self.journal.close(self.world, self._playing())

@@ -85,6 +85,8 @@ class Web:
                            headers=[("Allow", "GET, HEAD")])  # fmt: skip
         if path == "/healthz":
             answer = self._health(start_response)
+        elif path == "/scores.json":
+            answer = _json(start_response, {"scores": self.lobby.scores.top})
         else:
             answer = self._file(path, environ, start_response)
         return [] if method == "HEAD" else answer
@@ -124,8 +126,7 @@ class Web:
         health["refused"] = dict(self.refused)
         health["closed"] = dict(self.closed)
         status = "200 OK" if health["status"] == "ok" else "503 Service Unavailable"
-        body = json.dumps(health, indent=1).encode() + b"\n"
-        return _answer(start_response, status, body, "application/json")
+        return _json(start_response, health, status)
 
     def _file(self, path: str, environ: dict, start_response: StartResponse) -> list[bytes]:
         # Only names that were there at the start: no path is ever made from a request.
@@ -285,6 +286,11 @@ def _files(root: Path) -> dict[str, Path]:
 
 def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _json(start_response: StartResponse, value: dict, status: str = "200 OK") -> list[bytes]:
+    body = json.dumps(value, indent=1).encode() + b"\n"
+    return _answer(start_response, status, body, "application/json")
 
 
 def _answer(

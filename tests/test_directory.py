@@ -178,12 +178,6 @@ def test_a_room_that_nobody_came_to_can_be_closed(directory):
     assert refusal(directory.find, "one") == "no_room"
 
 
-def test_the_best_of_all_time(directory):
-    directory.score({"Ada": 5, "Bob": 7})
-    directory.score({"Ada": 9, "Bob": 1})
-    assert directory.top(10) == [("Ada", 9), ("Bob", 7)]
-
-
 # ------------------------------------------------------------------ what only a shared one does
 
 
@@ -264,6 +258,12 @@ def test_what_a_leaving_node_has_shared_goes_to_others(shared):
     shared.leave("a")
     assert shared.find("kept").node == "b"
     assert refusal(shared.find, "lost") == "no_room"
+
+
+def test_the_best_of_all_time(shared):
+    shared.score({"Ada": 5, "Bob": 7})
+    shared.score({"Ada": 9, "Bob": 1})
+    assert shared.top(10) == [("Ada", 9), ("Bob", 7)]
 
 
 def test_many_racing_for_few_seats_get_exactly_those(shared):

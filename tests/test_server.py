@@ -299,7 +299,7 @@ def test_a_full_server_says_so_and_goes_on_when_somebody_leaves():
             assert len(idle) < 100
         assert client.status == 503
         assert len(idle) >= 32
-        assert live.health()["refused"] == {"full": 1}
+        assert live.health()["refused"]["full"] == 1
         leave(clients.pop())
         for client in idle[:-1]:
             assert client.close_code(seconds=12) == 4003
@@ -535,11 +535,11 @@ def test_a_reload_tells_clients_to_come_back_and_comes_back_itself():
     ],
 )
 def test_a_wrong_option_stops_the_start_and_is_named(option, value, allowed, tmp_path):
-    environ = {**os.environ, "PORT": str(free_port()), "DATA_DIR": str(tmp_path), option: value}
+    environ = {**os.environ, "PORT": str(free_port()), "DATA_DIR": str(tmp_path / "data")}
     ended = subprocess.run(
         [str(Path(sys.executable).parent / "uwsgi"), "uwsgi.ini"],
         cwd=ROOT,
-        env=environ,
+        env={**environ, option: value},
         capture_output=True,
         text=True,
         timeout=20,
@@ -562,3 +562,38 @@ def test_the_query_may_be_anything(arena):
             client.say(wire.encode_hello("Ada"))
             client.until(lambda: client.head or client.close or client.ended)
             assert client.head or client.close_code() == 4009
+
+
+def children(process: int) -> dict[int, int]:
+    """{process: user} of the children of a process."""
+    lines = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid=,uid="], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    rows = [tuple(map(int, line.split())) for line in lines]
+    return {pid: uid for pid, parent, uid in rows if parent == process}
+
+
+def test_started_as_root_the_worker_is_not_root_and_keeps_its_data():
+    with LiveServer() as live:
+        users = set(children(live.process.pid).values())
+        if os.geteuid() != 0:
+            assert users == {os.geteuid()}
+            return
+        assert len(users) == 1 and 0 not in users
+        assert get(live.port, "/main.js")[0] == 200
+        secret = Path(live.environ["DATA_DIR"]) / "secret"
+        assert {secret.stat().st_uid} == users and secret.stat().st_mode & 0o077 == 0
+        # The next worker can go on with them.
+        with RawClient(live.port) as client:
+            token = client.join("Ada")["token"]
+        live.signal(signal.SIGHUP)
+        until = time.monotonic() + 15
+        while True:
+            try:
+                with RawClient(live.port) as again:
+                    assert again.join("Ada", token)["resumed"]
+                break
+            except (AssertionError, OSError):
+                assert time.monotonic() < until, live.log()
+                time.sleep(0.2)
+        assert set(children(live.process.pid).values()) == users
