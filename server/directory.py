@@ -12,6 +12,7 @@ its decisions are in `directory.lua`, and both answer alike (`tests/test_directo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -336,6 +337,7 @@ class RedisDirectory:
         from gevent.threadpool import ThreadPool
         from redis import Redis
         from redis.backoff import NoBackoff
+        from redis.exceptions import RedisError
         from redis.retry import Retry
 
         self._redis = Redis.from_url(
@@ -348,6 +350,8 @@ class RedisDirectory:
         # Relative, so that it can be read where its parents can't.
         source = Path(os.path.relpath(Path(__file__).with_name("directory.lua"))).read_text()
         self._script = self._redis.register_script(source)
+        with contextlib.suppress(RedisError):
+            self._redis.ping()  # imports what it needs while that can still be read
         self._threads = ThreadPool(THREADS)
         self._resting_until = 0.0
 

@@ -151,11 +151,15 @@ class Lobby:
             infos = {}
         if self.config.directory == "memory":
             self.open(DEFAULT_ROOM)
-        elif not any(info.keep for info in infos.values()):
-            # Of the same name on no two nodes, nor twice on one: the last may live elsewhere.
-            self.open(f"{DEFAULT_ROOM}-{os.urandom(4).hex()}")
         for id, info in infos.items():
             self.open(id, info)
+        self.open_default()
+
+    def open_default(self) -> None:
+        """Open a room of the server's own, should there be none."""
+        if not any(info.keep for info in self.infos.values()):
+            # Of the same name on no two nodes, nor twice on one: the last may live elsewhere.
+            self.open(f"{DEFAULT_ROOM}-{os.urandom(4).hex()}")
 
     def _journal(self, folder: Path, header: dict, lock: IO | None) -> journal.Journal | None:
         if self._writer is None:

@@ -134,6 +134,7 @@ class Node:
         if not self.draining:
             for id in orders.open:
                 self._open(id)
+            self.lobby.open_default()
 
     def _give_up(self, id: str) -> None:
         """Another node has this room by now: whoever is still here goes there."""
@@ -199,7 +200,9 @@ class Node:
         for id in sorted(self.lobby.rooms, key=lambda id: -self.lobby.rooms[id].players):
             room = self.lobby.rooms[id]
             if not room.sessions and self.lobby.infos[id].keep:
-                continue  # nobody would miss it: there will be another when we start again
+                # Nobody would miss it, and there will be another when we start again.
+                self.shut(id, Close.RESTART, "the server restarts")
+                continue
             room.held = True
             try:
                 state = msgpack.packb(self.lobby.dump(id))
@@ -210,6 +213,7 @@ class Node:
                 continue
             log.info("room %s goes to node %s at tick %d", id, place.node, room.world.tick)
             self.lobby.shut(id, Close.RESTART, "the room moves", self.address(place))
+        self.beat()
         try:
             self.directory.leave(self.id)
         except (Refused, Unavailable):

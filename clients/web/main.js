@@ -3,13 +3,18 @@
 import { Attract } from "./attract.js";
 import { Audio } from "./audio.js";
 import { Client } from "./client.js";
+import { tokenKey } from "./connection.js";
 import { PRESETS } from "./conditioner.js";
 import { Hud } from "./hud.js";
 import { Input } from "./input.js";
+import { Lobby, LobbyError } from "./lobby.js";
 import { Overlay } from "./overlay.js";
 import { AutoQuality, LEVELS } from "./quality.js";
 import { Renderer } from "./render.js";
+import { Rounds } from "./rounds.js";
 import { inventName, openStorage, Settings } from "./settings.js";
+
+const LAST_ROOM = "tickstorm.room";
 
 const byId = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
@@ -27,36 +32,61 @@ const chatText = byId("chat-text");
 
 const coarse = matchMedia("(pointer: coarse)").matches;
 const automatic = new AutoQuality();
+const session = openStorage("sessionStorage");
+const rounds = new Rounds();
+const lobby = new Lobby({ room: query.get("room"), onFly: () => byId("join").requestSubmit() });
 let client = null;
+let flight = 0; // counts the attempts to find a room
 let playing = false; // whether the game is on the screen, connected or coming back
 
 // Joining and leaving.
 
-function socketUrl() {
-  const url = new URL("ws", location.href);
-  url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  url.search = query.has("room") ? `?room=${encodeURIComponent(query.get("room"))}` : "";
-  return url.href;
+/** Ask the lobby for a place and go there; a full or waiting lobby is asked again. */
+async function fly(name) {
+  const attempt = ++flight;
+  byId("join-note").textContent = "";
+  try {
+    const last = session.getItem(LAST_ROOM);
+    const place = await lobby.find(last && session.getItem(tokenKey(last)));
+    if (attempt === flight) join(name, place);
+  } catch (error) {
+    if (!(error instanceof LobbyError)) throw error;
+    if (attempt !== flight) return;
+    byId("join-note").textContent = `${error.message}${error.retryS ? " Trying again …" : ""}`;
+    if (error.retryS) {
+      setTimeout(() => attempt === flight && fly(name), error.retryS * 1000);
+    }
+  }
 }
 
-function join(name) {
+function join(name, { url, ticket, room }) {
   client?.leave();
+  session.setItem(LAST_ROOM, room);
   client = new Client({
-    url: socketUrl(),
+    url,
     name,
     onStatus: showStatus,
-    storage: openStorage("sessionStorage"),
+    storage: session,
     net: settings.get("net") || null,
+    place: {
+      ticket,
+      room,
+      find: (token) => {
+        lobby.avoid();
+        return lobby.find(token);
+      },
+    },
   });
   window.tickstorm.client = client;
   hud.reset();
   renderer.particles.clear();
   playing = true;
-  client.join(name);
+  client.join(name, lobby.watching ? { spectate: true } : {});
   showPage();
 }
 
 function leave(note = "") {
+  flight++;
   const left = client;
   client = null;
   window.tickstorm.client = null;
@@ -73,6 +103,7 @@ function showPage() {
     playing ? "on-game" : "on-title",
   );
   byId("title").hidden = playing;
+  lobby.shown = !playing;
   input.releaseAll();
   audio.drive(0);
   if (playing) document.activeElement?.blur();
@@ -98,7 +129,7 @@ byId("join").addEventListener("submit", (event) => {
   event.preventDefault();
   const name = byId("name").value.trim() || inventName();
   settings.set("name", name);
-  join(name);
+  fly(name);
 });
 
 // Settings.
@@ -224,6 +255,7 @@ function frame(now) {
     client.setInput(input.read(renderer.own.x, renderer.own.y));
     client.sample(now);
     hud.update(client.scene, client.stats, now);
+    rounds.update(client.scene);
   }
   if (!arrived) attract.step(dt);
   const scene = arrived ? client.scene : attract.scene;
@@ -247,6 +279,6 @@ window.tickstorm = { client, settings, renderer };
 if (query.has("overlay")) overlay.toggle(true);
 if (coarse) document.body.classList.add("uses-touch");
 fit();
-if (query.has("autojoin")) join(settings.get("name"));
+if (query.has("autojoin")) fly(settings.get("name"));
 else if (!coarse) byId("name").select();
 requestAnimationFrame(frame);
