@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup run cluster restart-cluster test lint format bench compare report clean
+.PHONY: help setup run cluster restart-cluster test lint format echo bench compare report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -51,6 +51,9 @@ bench: setup ## the load benchmark, 500 players for 20 s
 compare: setup ## side by side with other servers (some minutes)
 	$(BIN)/python -m bench compare --json results/compare.json
 	$(BIN)/python -m bench report
+
+echo: setup ## a WebSocket echo with the same connection code, for conformance suites (PORT=9001)
+	@PORT=$(or $(filter-out 8000,$(PORT)),9001) exec $(BIN)/uwsgi tests/echo.ini
 
 clean: ## remove what was built here
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis results

@@ -1,4 +1,4 @@
-"""python -m bench crowd | compare | report; each explains itself with --help."""
+"""python -m bench crowd | compare | chaos | report; each explains itself with --help."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 
-from . import compare, crowd, report
+from . import chaos, compare, crowd, report
 from .scenarios import SCENARIOS
 from .server_process import BenchError
 
@@ -36,6 +36,12 @@ def parser() -> argparse.ArgumentParser:
     many.add_argument("--only", metavar="A,B", help=f"of {', '.join(compare.CONTENDERS)}")
     many.add_argument("--json", metavar="PATH", help="default: results/compare.json")
 
+    fire = commands.add_parser("chaos", help="kills, reloads, stalls and hostile clients")
+    fire.add_argument("--players", type=int, default=200)
+    fire.add_argument("--seconds", type=float, default=60.0)
+    fire.add_argument("--seed", type=int, default=1)
+    fire.add_argument("--json", metavar="PATH", help="write the result there as well")
+
     page = commands.add_parser("report", help="a page with plots of earlier results")
     page.add_argument("--input", nargs="*", metavar="PATH", help="default: results/*.json")
     page.add_argument("--out", default="results/report.html")
@@ -55,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
         return crowd.main(load, options.json)
     if options.command == "compare":
         return compare.main(options.seconds, options.visible, options.only, options.json)
+    if options.command == "chaos":
+        return chaos.main(options.players, options.seconds, options.seed, options.json)
     return report.main(options.input, options.out, options.png)
 
 

@@ -40,8 +40,11 @@ FULL_GC_EVERY = 600
 FAILED_APP = 22
 """Exit code by which uWSGI's master knows that trying again is of no use (`need-app`)."""
 
+GOODBYE_SECONDS = 0.5
+"""Time for clients to go when the server ends; only who doesn't read needs longer."""
+
 LEAVE_SECONDS = 3.0
-"""Time for clients to go and for the journal to be synced, less than uwsgi.ini's mercy."""
+"""The same and the sync of journals and scores; less than uwsgi.ini's mercy."""
 
 DRAIN_SECONDS = 1.5
 """Of these, time for a shared directory to take the rooms."""
@@ -132,15 +135,16 @@ def _handle_signals(node: Node, web: Web) -> None:
 def _leave(node: Node, web: Web, code: Close, reason: str) -> None:
     """Hand the rooms to other nodes, if there are any. Tell everyone, wait until they have gone
     and the journal is on disk, and end."""
-    lobby, until = node.lobby, monotonic() + LEAVE_SECONDS
+    lobby, began = node.lobby, monotonic()
     if node.directory.shared:
         with gevent.Timeout(DRAIN_SECONDS, False):
             node.drain()
+    goodbye = monotonic() + GOODBYE_SECONDS
     lobby.close(code, reason)
-    while web.websockets and monotonic() < until - 1:
+    while web.websockets and monotonic() < goodbye:
         gevent.sleep(0.02)
     lobby.finish()
-    while not lobby.finished and monotonic() < until:
+    while not lobby.finished and monotonic() < began + LEAVE_SECONDS:
         gevent.sleep(0.005)
     os._exit(0)
 

@@ -165,7 +165,7 @@ class Web:
             select_subprotocol=_require_subprotocol,
         )
         try:
-            response = handshake.accept(_request(environ))
+            response = handshake.accept(websocket_request(environ))
         except InvalidHeader:
             return refuse("handshake", "400 Bad Request", b"a header is malformed\n")
         headers = list(response.headers.raw_items())
@@ -268,7 +268,7 @@ def _require_subprotocol(protocol: ServerProtocol, offered: list[str]) -> str:
     return SUBPROTOCOL
 
 
-def _request(environ: dict) -> Request:
+def websocket_request(environ: dict) -> Request:
     """The request as the codec wants to check it."""
     headers = Headers()
     for key, value in environ.items():

@@ -61,6 +61,8 @@ class Bot:
     (why it is not connected), ``session`` (the present or last one).
     """
 
+    session_type = Session
+
     def __init__(
         self,
         uri: WebSocketURI | None,
@@ -153,7 +155,7 @@ class Bot:
         """One connection, until it ends (`Dropped`) or `stopping` is set."""
         connection, ticket = self._connect()
         now = time.monotonic()
-        session = self.session = Session(
+        session = self.session = self.session_type(
             self.name, self.temperament, self._seed, self._token, self._tally, now
         )
         try:
