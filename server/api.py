@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from .config import Config
-from .directory import TICKET_S, Place, Refused, RoomInfo, Unavailable
+from .directory import TICKET_S, Directory, Place, Refused, RoomInfo, Unavailable
 from .lobby import Lobby
-from .node import CODE_LENGTH, new_code
+from .node import CODE_LENGTH, Node, new_code
 from .settings import SettingsError, of_node, parse
 
 MAX_BODY = 4096
@@ -74,9 +74,15 @@ class Api:
     def __init__(self, config: Config, lobby: Lobby):
         self.config = config
         self.lobby = lobby
-        self.node = lobby.node
-        self.directory = lobby.node.directory
         self._created: dict[str, tuple[float, float]] = {}  # by address: (credit, when)
+
+    @property
+    def node(self) -> Node:
+        return self.lobby.node
+
+    @property
+    def directory(self) -> Directory:
+        return self.lobby.node.directory
 
     def answer(self, request: Request) -> Answer:
         """What to answer. Never raises for anything that a client sent."""

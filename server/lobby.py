@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from time import monotonic, time
 from typing import IO, TYPE_CHECKING
-from urllib.parse import quote
 
 import game
 
@@ -112,12 +111,11 @@ class Lobby:
         public = [id for id, info in self.infos.items() if info.settings.public]
         return self.rooms[(kept or public)[0]] if kept or public else None
 
-    # Which rooms are open is noted in a file, so that a crash closes none.
+    # Which rooms are open is noted in a file, so that a crash closes none, and for the bots.
 
     @property
     def _notes(self) -> Path:
-        name = self.config.node or f"{self.config.host}:{self.config.port}"
-        return Path(self.config.data_dir) / f"rooms-{quote(name, safe='')}.json"
+        return Path(self.config.data_dir) / f"rooms-{self.config.port}.json"
 
     def _remember(self) -> None:
         """Note the rooms that are open, but for the one that is always there."""

@@ -78,7 +78,8 @@ def parse(data: dict[str, Any], config: Config) -> RoomSettings:
     _check("capacity", settings.capacity, 1, config.max_players)
     _check("size", settings.size, size["low"], size["high"], size["multiple"])
     _check("tick_hz", settings.tick_hz, hz["low"], hz["high"])
-    _check("bots", settings.bots, 0, min(MAX_BOTS, settings.capacity - 1))
+    # Without any of its own, the server runs no bots that could go there.
+    _check("bots", settings.bots, 0, min(MAX_BOTS, settings.capacity - 1) if config.bots else 0)
     if settings.round_s != 0:
         _check("round_s", settings.round_s, MIN_ROUND_S, MAX_ROUND_S)
     return settings

@@ -188,6 +188,22 @@ def kill_worker(server):
         os.kill(pid, signal.SIGKILL)
 
 
+def test_a_room_that_wants_bots_gets_them_and_only_a_server_with_bots_promises_any(server):
+    with LiveServer(BOTS=1) as live:
+        room = create(live, name="Crowded", public=True, capacity=8, bots=3)
+        player = joined(live.page, room=room["room"])
+
+        def players():
+            _, shown = api(live.page, "GET", f"/api/rooms/{room['room']}")
+            return shown["players"]
+
+        wait_for(lambda: players() == 4, 15)
+        player.leave()
+    body = {"key": "no bots here", "bots": 3}
+    status, answer = api(server.page, "POST", "/api/rooms", body)
+    assert status == 400 and "bots: a whole number from 0 to 0" in answer["message"]
+
+
 def test_every_room_shows_its_own_load(server):
     loads = server.health()["room_loads"]
     assert 0 < loads["arena"]["busy"] < 1

@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import gevent
@@ -17,6 +19,7 @@ from websockets.uri import WebSocketURI, parse_uri
 
 from .bot import Bot
 from .lobby import Lobby
+from .rooms import Rooms
 from .tally import Tally
 
 JOIN_S = 0.01
@@ -99,6 +102,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "--json", type=Path, metavar="PATH", help="write the result there; - is standard output"
     )
     parser.add_argument(
+        "--rooms",
+        type=Path,
+        metavar="PATH",
+        help="a server's notes of its open rooms: play in those as well that want bots",
+    )
+    parser.add_argument(
         "--attached",
         action="store_true",
         help="run as the server's own daemon: quietly, and no longer than the parent process",
@@ -166,8 +175,11 @@ def play(options: argparse.Namespace) -> tuple[dict, bool]:
     if options.attached:
         os.nice(5)  # the server goes first
     crowd.start()
+    rooms = Rooms(options.rooms, partial(_crowd_in, options)) if options.rooms else None
     while True:
         crowd.stopping.wait(0.25)
+        if rooms is not None:
+            rooms.match()
         elapsed_s = time.monotonic() - began
         if live:
             print(f"\r\x1b[K{_progress(crowd, elapsed_s)}", end="", file=sys.stderr, flush=True)
@@ -183,6 +195,8 @@ def play(options: argparse.Namespace) -> tuple[dict, bool]:
     connected = crowd.connected
     lost = [bot for bot in crowd.bots if not bot.connected]
     cpu_percent = 100 * (time.process_time() - cpu_began) / elapsed_s
+    if rooms is not None:
+        rooms.stop()
     crowd.stop()
 
     result = {
@@ -200,6 +214,11 @@ def play(options: argparse.Namespace) -> tuple[dict, bool]:
         for trouble in sorted({bot.trouble for bot in lost})[:5]:
             print(f"bots: {trouble}", file=sys.stderr)
     return result, well
+
+
+def _crowd_in(options: argparse.Namespace, room: str, bots: int) -> Crowd:
+    uri = options.url
+    return Crowd(replace(uri, query=f"room={room}"), bots, options.seed)
 
 
 def table(result: dict) -> str:
