@@ -56,6 +56,7 @@ class Tally:
             "deaths": self.deaths,
             "resumed": self.resumed,
             "pause_ms_p50": _percentile_ms(self.pauses, 50),
+            "pause_ms_p99": _percentile_ms(self.pauses, 99),
             "pause_ms_max": _percentile_ms(self.pauses, 100),
             "scores_lost": self.scores_lost,
             "reconnects": self.reconnects,
