@@ -35,6 +35,7 @@ restart-cluster: setup ## restart the nodes of `make cluster` one by one, losing
 
 test: setup lint ## all tests, in a real browser too
 	@sh tests/chromium.sh
+	@sh tests/nginx.sh
 	$(BIN)/python -m pytest
 
 lint: setup ## style and common mistakes

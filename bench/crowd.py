@@ -203,6 +203,7 @@ def _combine(load: Load, server: ServerProcess, result: dict, before: dict, afte
         "shedding": stats.get("shedding"),
         "shed_raised": stats.get("shed_raised", 0) - earlier.get("shed_raised", 0),
         "server_counts": _grown(earlier.get("count", {}), stats.get("count", {})),
+        "server_output": server.output(),
     }
     return Measured(result, failures(result))
 
@@ -283,6 +284,7 @@ TABLE = (
     ("server_cpu_percent", "server CPU, of one core", "%"),
     ("us_per_player_tick", "server CPU per player and tick", "µs"),
     ("server_memory_mb", "server memory", "MB"),
+    ("server_memory_grown_mb", "grown by, during the measurement", "MB"),
     ("client_cpu_percent", "client CPU, of one core", "%"),
     ("lost", "clients lost", ""),
 )
@@ -349,6 +351,8 @@ def main(load: Load, path: str | None) -> int:
         print(f"note: {note}")
     for failure in result["failures"]:
         print(f"FAILED: {failure}")
+    if result["failures"]:
+        print(f"the server's last words:\n{result['server_output']}")
     if path:
         Path(path).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     return 1 if result["failures"] else 0

@@ -94,6 +94,7 @@ class Config:
     checkpoint_seconds: int = _option(
         5, "time between checkpoints in a journal; after a crash, as much is replayed", 1, 300
     )
+    max_replays: int = _option(4, "replays watched at once; 0 for none", 0, 100)
     watchdog_seconds: int = _option(
         5, "time without a tick until the worker is taken for hung and replaced; 0: never", 0, 600
     )

@@ -113,6 +113,11 @@ class Connection:
         if len(self.extra) > 16 and sum(map(len, self.extra)) > EXTRA_BYTES:
             self.close(Close.SLOW, "too slow to take messages")
 
+    def nudge(self) -> None:
+        """No snapshot is due: the owner sends what is queued."""
+        if self.extra:
+            self._wake.set()
+
     def keep_tail(self, tail: bytes) -> None:
         """A write was partial: the owner sends the rest as soon as the socket takes it."""
         self.tail = tail
@@ -259,21 +264,32 @@ class Connection:
     def _say_goodbye(self) -> None:
         until, budget = monotonic() + CLOSE_SECONDS, CLOSE_BYTES
         if self.closing is not None and self._protocol.state is OPEN and not self.lost:
-            self._protocol.send_close(int(self.closing[0]), self.closing[1])
+            code, reason = self.closing
+            if code is Close.FLOOD:  # of what it still sends, nothing is decoded
+                self._protocol.fail(int(code), reason)
+            else:
+                self._protocol.send_close(int(code), reason)
         if not self._read_watcher.active:
             self._read_watcher.start(self._wake.set)
         while not self.lost and budget > 0 and monotonic() < until:
             self.flush()
-            if self._protocol.close_rcvd is not None and not self.tail:
-                break
+            if not self.tail and not self.lost:
+                if self._protocol.close_rcvd is not None:
+                    break
+                if self._protocol.eof_sent:  # the codec has failed the connection
+                    self._half_close()
             self._wake.wait(max(0.0, until - monotonic()))
             self._wake.clear()
             budget -= self._drain()
         if not self.lost:
-            try:
-                self.sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+            self._half_close()
+
+    def _half_close(self) -> None:
+        """Nothing more will be sent."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
 
     def _drain(self) -> int:
         """Read on only to see the other side's close; returns the number of bytes."""

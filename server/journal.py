@@ -148,11 +148,11 @@ def read(path: Path) -> Iterator[list | Damage]:
         return
     at = len(MAGIC)
     while at < len(data):
-        payload, end = _unframe(data, at)
+        payload, end = unframe(data, at)
         if payload is None:
             cut = end > len(data)
             yield Damage(path, at, "a record is " + ("cut off" if cut else "damaged"), torn=cut)
-            if cut or (end < len(data) and _unframe(data, end)[0] is None):
+            if cut or (end < len(data) and unframe(data, end)[0] is None):
                 return
         else:
             try:
@@ -162,7 +162,7 @@ def read(path: Path) -> Iterator[list | Damage]:
         at = end
 
 
-def _unframe(data: memoryview, at: int) -> tuple[bytes | memoryview | None, int]:
+def unframe(data: memoryview, at: int) -> tuple[bytes | memoryview | None, int]:
     """The payload of the frame at `at`, None if it is damaged, and where the frame ends."""
     if at + FRAME.size > len(data):
         return None, len(data) + 1

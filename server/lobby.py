@@ -11,9 +11,11 @@ from pathlib import Path
 from time import monotonic, time
 from typing import IO, TYPE_CHECKING
 
+import gevent
+
 import game
 
-from . import __version__, journal, tokens
+from . import __version__, journal, replay, tokens
 from .config import Config
 from .connection import Connection
 from .directory import RoomInfo
@@ -51,6 +53,8 @@ class Lobby:
         self.run_room: Callable[[Room], None] = lambda room: None
         self._key = key
         self.closing: tuple[Close, str] | None = None
+        self._opening = 0  # replays
+        self._watched: set[replay.ReplayRoom] = set()
         self._writer = journal.Writer() if config.journal == "on" else None
         self.scores = Scores(Path(config.data_dir) / "scores.sqlite")
         self._open_before()
@@ -223,6 +227,30 @@ class Lobby:
             raise ProtocolViolation(Close.FULL, "the server is full; try again later")
         return room.join(name, bot, connection)
 
+    def watch(self, name: str, connection: Connection, viewer: str) -> Session:
+        """A replay of its own for whoever connected.
+
+        Raises ProtocolViolation if there is nothing of this name, or too many are watched.
+        """
+        if self.closing is not None:
+            raise ProtocolViolation(*self.closing)
+        if self._opening + len(self._watched) >= self.config.max_replays:
+            raise ProtocolViolation(Close.FULL, "too many replays at once; try again later")
+        self._opening += 1
+        try:
+            paths = replay.paths_of(name, self.config.data_dir)
+            reel = gevent.get_hub().threadpool.apply(replay.Reel, (paths,))
+            room = replay.ReplayRoom(f"replay {name}", self.config, reel, self.clock)
+        except (journal.JournalError, OSError, KeyError, ValueError) as error:
+            log.info("no replay of %r: %s", name, error)
+            raise ProtocolViolation(Close.NO_ROOM, "there is no such replay") from error
+        finally:
+            self._opening -= 1
+        session = room.spectate(viewer, connection)
+        self._watched.add(room)
+        gevent.spawn(room.run).link(lambda _: self._watched.discard(room))
+        return session
+
     def token_for(self, session: Session) -> str:
         """The token with which this session can be resumed."""
         claim = tokens.Claim(session.room.id, session.id, time() + tokens.LIFETIME_S)
@@ -288,7 +316,7 @@ class Lobby:
     def close(self, code: Close, reason: str) -> None:
         """Tell everyone to go, and stop the loops."""
         self.closing = code, reason
-        for room in self.rooms.values():
+        for room in [*self.rooms.values(), *self._watched]:
             room.close(code, reason)
 
     def finish(self) -> None:

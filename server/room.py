@@ -515,6 +515,10 @@ class Room:
             table.look_x[seat] = np.fmax(np.fmin(float(where[0]), size), 0)
             table.look_y[seat] = np.fmax(np.fmin(float(where[1]), size), 0)
 
+    def control(self, speed: float, tick: int | None) -> None:
+        """Time can be turned in replays only (see `replay.py`)."""
+        raise ProtocolViolation(Close.MALFORMED, "REPLAY in a live room")
+
     # ------------------------------------------------------------------ from outside
 
     @property
@@ -529,6 +533,11 @@ class Room:
     def dump(self) -> dict:
         """What the room needs to go on elsewhere, as msgpack can carry it."""
         return {"world": self.world.dump(), "sessions": self._playing()}
+
+    @property
+    def tick_hz(self) -> float:
+        """Ticks that pass for a client in a second."""
+        return self.config.tick_hz
 
     @property
     def snapshot_ticks(self) -> int:

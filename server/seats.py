@@ -110,7 +110,8 @@ class Seats:
 
     def pace(self, tick: int, ack: np.ndarray, hz: int) -> None:
         """Once a second: halve the rate of who keeps lagging, give it back after a calm while,
-        and slow those down whose tab is frozen: it drains its socket but acknowledges nothing."""
+        and slow those down whose tab is frozen: it drains its socket but acknowledges nothing.
+        (Spectators have nothing to acknowledge with.)"""
         lags, calm = self.strikes >= STRIKES, self.strikes == 0
         self.pace_ticks[lags] = np.minimum(self.pace_ticks[lags] * 2, SLOWEST)
         self.calm_s = np.where(calm, self.calm_s + 1, 0)
@@ -119,6 +120,7 @@ class Seats:
         self.calm_s[recovers] = 0
         self.strikes.fill(0)
         frozen = self.connected & (self.baseline_tick - ack > FROZEN_S * hz)
+        frozen &= self.slot != NO_SLOT
         self.frozen_ticks = np.where(frozen, hz, 1)
 
     def stuck(self, tick: int, limit: int) -> np.ndarray:

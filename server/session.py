@@ -55,9 +55,17 @@ class Session:
 class Conversation:
     """One connection's side of the protocol: takes messages, answers with frames."""
 
-    def __init__(self, lobby: Lobby, room_id: str | None, connection: Connection):
+    def __init__(
+        self,
+        lobby: Lobby,
+        room_id: str | None,
+        connection: Connection,
+        replay: str | None = None,
+    ):
+        """`replay` names what to watch in place of a room."""
         self.lobby = lobby
         self.room_id = room_id
+        self.replay = replay
         self.connection = connection
         self.session: Session | None = None
 
@@ -82,6 +90,8 @@ class Conversation:
             room.resync(session)
         elif kind == wire.LOOK:
             room.look(session, *fields)
+        elif kind == wire.REPLAY:
+            room.control(*fields)
         elif kind == wire.LEAVE:
             room.leave(session)
             raise ProtocolViolation(Close.DONE, "left")
@@ -100,12 +110,18 @@ class Conversation:
             )
         if schema not in (0, game.checksum()):
             raise ProtocolViolation(Close.SCHEMA, "the game has changed; reload")
+        name = names.clean(name, 16, wire.NAME_BYTES) or names.DEFAULT_NAME
+        if self.replay is not None:
+            self.session = self.lobby.watch(self.replay, self.connection, name)
+            self.session.room.announce = self._welcome
+            self._welcome()
+            return
         ticket = options.get("ticket")
         try:
-            session, resumed = self.lobby.enter(
+            self.session, resumed = self.lobby.enter(
                 self.room_id,
                 self.connection,
-                name=names.clean(name, 16, wire.NAME_BYTES) or names.DEFAULT_NAME,
+                name=name,
                 token=token,
                 bot=options.get("bot") is True,
                 spectate=options.get("spectate") is True,
@@ -116,8 +132,10 @@ class Conversation:
                 notice = wire.notice(violation.code, violation.reason, violation.url)
                 self.connection.push(notice)
             raise
-        self.session = session
-        room = session.room
+        self._welcome(resumed)
+
+    def _welcome(self, resumed: bool = False) -> None:
+        session, room = self.session, self.session.room
         self.connection.push(
             wire.welcome(
                 {
@@ -128,7 +146,7 @@ class Conversation:
                     "slot": session.slot,
                     "name": session.name,
                     "tick": room.world.tick,
-                    "tick_hz": room.config.tick_hz,
+                    "tick_hz": room.tick_hz,
                     "snapshot_ticks": room.snapshot_ticks,
                     "size": room.config.world_size,
                     "cell": room.cell_size,

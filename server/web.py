@@ -18,13 +18,14 @@ from pathlib import Path
 from time import monotonic
 from urllib.parse import parse_qs
 
+from gevent import get_hub
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHeader, NegotiationError
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from . import api
+from . import api, replay
 from .config import Config
 from .connection import Connection
 from .lobby import Lobby
@@ -87,6 +88,9 @@ class Web:
             answer = self._health(start_response)
         elif path == "/scores.json":
             answer = _json(start_response, {"scores": self.lobby.scores.top})
+        elif path == "/replays.json":
+            rows = get_hub().threadpool.apply(replay.listing, (self.config.data_dir,))
+            answer = _json(start_response, {"replays": rows})
         else:
             answer = self._file(path, environ, start_response)
         return [] if method == "HEAD" else answer
@@ -200,7 +204,8 @@ class Web:
             bytes_per_second=config.message_rate * INPUT_FRAME_SIZE + config.max_message_bytes,
         )
         connection.deadline = monotonic() + config.hello_seconds
-        conversation = Conversation(self.lobby, query.get("room", [None])[0], connection)
+        room, watched = (query.get(key, [None])[0] for key in ("room", "replay"))
+        conversation = Conversation(self.lobby, room, connection, watched)
         try:
             connection.run()
         except Exception:  # one client's trouble is not to become another's

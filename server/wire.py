@@ -20,8 +20,8 @@ NO_SLOT = 65535
 CHAT_CHARACTERS = 120
 NAME_BYTES = 20
 
-HELLO, INPUT, CHAT, PING, LEAVE, SYNC, LOOK = range(1, 8)
-WELCOME, SNAPSHOT, FEED, BOARD, CHATTED, PONG, NOTICE, HEAT = range(16, 24)
+HELLO, INPUT, CHAT, PING, LEAVE, SYNC, LOOK, REPLAY = range(1, 9)
+WELCOME, SNAPSHOT, FEED, BOARD, CHATTED, PONG, NOTICE, HEAT, REPLAYING = range(16, 25)
 
 FLAG_FULL, FLAG_SHED, FLAG_SPECTATOR = 1, 2, 4
 NO_SLACK = -128
@@ -97,6 +97,7 @@ _FIELDS: dict[int, tuple[type | tuple[type, ...], ...]] = {
     PING: ((int, float),),
     LEAVE: (),
     SYNC: (),
+    REPLAY: ((int, float), (int, type(None))),
 }
 
 
@@ -243,3 +244,7 @@ def notice(code: int, text: str, url: str | None = None) -> bytes:
 def heat(width: int, counts: np.ndarray) -> bytes:
     """`counts`: int[width * width], ships per cell."""
     return frame([HEAT, width, np.minimum(counts, 255).astype(np.uint8).tobytes()])
+
+
+def replaying(tick: int, first: int, last: int, speed: float) -> bytes:
+    return frame([REPLAYING, tick, first, last, speed])

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -94,8 +95,16 @@ class RawClient:
     ``head`` the newest snapshot's head, ``close`` the received close frame or None.
     """
 
-    def __init__(self, port: int, path: str = "/ws", **headers: str | None):
+    def __init__(
+        self,
+        port: int,
+        path: str = "/ws",
+        tls: ssl.SSLContext | None = None,
+        **headers: str | None,
+    ):
         self.sock = connect(port)
+        if tls is not None:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
         self.sock.sendall(upgrade(port, path, **headers))
         answer = b""
         while b"\r\n\r\n" not in answer:
