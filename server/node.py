@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import gevent
 import msgpack
+from gevent.lock import BoundedSemaphore
 
 from . import tokens
 from .config import Config
@@ -69,6 +70,7 @@ class Node:
         self._reserved: dict[str, int] = {}  # by room: seats that tickets hold
         self._empty_since: dict[str, float] = {}
         self._closed: list[str] = []
+        self._opening = BoundedSemaphore()
         self._told: dict[str, int] = {}  # scores that the directory has
         lobby.node = self
 
@@ -185,12 +187,11 @@ class Node:
 
     def _open(self, id: str) -> Room | None:
         """Open a room that the directory says is ours, as it was last shared."""
-        if id in self.lobby.rooms:
+        with self._opening:  # all its players come at once, and it needs to be fetched once
+            if id not in self.lobby.rooms:
+                info, state = self.directory.fetch(self.id, id)
+                self.lobby.open(id, info, msgpack.unpackb(state) if state else None)
             return self.lobby.rooms[id]
-        info, state = self.directory.fetch(self.id, id)
-        if id not in self.lobby.rooms:  # somebody may have been faster
-            self.lobby.open(id, info, msgpack.unpackb(state) if state else None)
-        return self.lobby.rooms[id]
 
     def drain(self) -> None:
         """Take no more rooms, and hand each one to another node; its players follow. What nobody

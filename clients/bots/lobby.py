@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
 from http.client import HTTPConnection, HTTPException
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import gevent
 from gevent import socket
 
 from .connection import Dropped
 
 TIMEOUT_S = 5.0
+PATIENCE_S, AGAIN_S = 15.0, 0.5
 
 
 class Place(NamedTuple):
@@ -32,8 +35,13 @@ class Lobby:
         self._host, self._port = parts.hostname, parts.port or 80
 
     def join(self, **wanted: Any) -> Place:
-        """Ask for ``quick=True``, ``room=…`` or ``token=…``. Raises `Dropped` with the status."""
+        """Ask for ``quick=True``, ``room=…`` or ``token=…``; again for a while, where the lobby
+        says that this helps. Raises `Dropped` with the status."""
+        until = time.monotonic() + PATIENCE_S
         status, answer = self._post("/api/join", wanted)
+        while status == 503 and time.monotonic() < until:
+            gevent.sleep(AGAIN_S)
+            status, answer = self._post("/api/join", wanted)
         if status != 200:
             message = answer.get("message", "no reason given")
             raise Dropped(f"the lobby answers {status}: {message}", status=status)

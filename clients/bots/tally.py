@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 _BIN_MS = 0.1
+_PAUSE_BIN_MS = 1.0
 _BINS = 50_000
-"""Gaps up to 5 s count by tenths of a millisecond; longer ones as 5 s."""
+"""Gaps up to 5 s count by tenths of a millisecond; longer ones as 5 s. Pauses up to 50 s by
+milliseconds."""
 
 
 @dataclass
@@ -37,11 +39,11 @@ class Tally:
 
     def pause(self, seconds: float) -> None:
         """From the last snapshot before a drop to the first one after, in the same ship."""
-        self.pauses[min(int(seconds * 1000 / _BIN_MS), _BINS)] += 1
+        self.pauses[min(int(seconds * 1000 / _PAUSE_BIN_MS), _BINS)] += 1
 
     def gap_ms(self, percentile: float) -> float | None:
         """Upper bound of the gap that this percentage of gaps does not exceed."""
-        return _percentile_ms(self.gaps, percentile)
+        return _percentile_ms(self.gaps, percentile, _BIN_MS)
 
     def report(self) -> dict:
         """For the table and for JSON; None where nothing was measured."""
@@ -55,9 +57,9 @@ class Tally:
             "kills": self.kills,
             "deaths": self.deaths,
             "resumed": self.resumed,
-            "pause_ms_p50": _percentile_ms(self.pauses, 50),
-            "pause_ms_p99": _percentile_ms(self.pauses, 99),
-            "pause_ms_max": _percentile_ms(self.pauses, 100),
+            "pause_ms_p50": _percentile_ms(self.pauses, 50, _PAUSE_BIN_MS),
+            "pause_ms_p99": _percentile_ms(self.pauses, 99, _PAUSE_BIN_MS),
+            "pause_ms_max": _percentile_ms(self.pauses, 100, _PAUSE_BIN_MS),
             "scores_lost": self.scores_lost,
             "reconnects": self.reconnects,
             "errors": self.errors.total(),
@@ -65,12 +67,12 @@ class Tally:
         }
 
 
-def _percentile_ms(counts: np.ndarray, percentile: float) -> float | None:
+def _percentile_ms(counts: np.ndarray, percentile: float, bin_ms: float) -> float | None:
     if not counts.any():
         return None
     reached = np.cumsum(counts)
     place = int(np.searchsorted(reached, reached[-1] * percentile / 100))
-    return round((place + 1) * _BIN_MS, 1)
+    return round((place + 1) * bin_ms, 1)
 
 
 def _ratio(amount: float, per: float) -> float | None:
