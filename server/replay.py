@@ -144,6 +144,7 @@ class ReplayRoom(Room):
         self._void = False
         self._now: list = []  # the record that is stepped next
         self._tell_at = 0.0
+        self._unseen_s = 0.0  # time that ticks of this turn have taken, their rests included
         world = game.load_world(reel.read(reel.checkpoints[reel.first])[3])
         super().__init__(name, config, world, clock)
 
@@ -177,12 +178,11 @@ class ReplayRoom(Room):
         try:
             due = self.clock()
             while self._running:
-                began = self.clock()
+                began, self._unseen_s = self.clock(), 0.0
                 self._turn()
                 now = self.last_tick_at = self.clock()
                 pause = self.snapshot_ticks / self.tick_hz
-                due = max(due + pause, now + (now - began) * (1 / BUSY_SHARE - 1))
-                due = min(due, now + 1.0)
+                due = max(due + pause, now + _rest(now - began - self._unseen_s))
                 gevent.sleep(due - now)
         except (JournalError, KeyError, ValueError) as error:
             log.warning("replay %s ends: %s", self.id, error)
@@ -206,6 +206,7 @@ class ReplayRoom(Room):
         while (self.world.tick + 1) % span and self.world.tick + 1 < self.reel.last:
             if not self._step_unseen():
                 return
+            self._record(self.world.tick)  # what changed is found from one tick to the next
         if self._fetch():
             self.tick()
 
@@ -249,7 +250,8 @@ class ReplayRoom(Room):
             return False
         journal.step(self.world, self._now)
         self._now = []
-        gevent.sleep((self.clock() - began) * (1 / BUSY_SHARE - 1))
+        gevent.sleep(_rest(self.clock() - began))
+        self._unseen_s += self.clock() - began
         return True
 
     def _fetch(self) -> bool:
@@ -282,6 +284,11 @@ class ReplayRoom(Room):
     def disconnect(self, session: Session, connection: Connection) -> None:
         super().disconnect(session, connection)
         self._running = bool(self.sessions)
+
+
+def _rest(worked_s: float) -> float:
+    """How long to leave the others alone after so much work."""
+    return worked_s * (1 / BUSY_SHARE - 1)
 
 
 # ------------------------------------------------------------------ what there is

@@ -44,6 +44,10 @@ its small-object pools (0.2 µs less than a page). The kernel keeps the rest unt
 SCORES_S = 5
 """Seconds between offers of the players' scores to the all-time list."""
 
+BREATH_S = 1e-4
+"""What the loop sleeps at least, even when late. Sleeping for 0 s would only let other greenlets
+run that are ready: gevent looks at sockets and timers after some fifty of such turns."""
+
 STALLED_AFTER_S = 2.0
 """Without a tick for so long, the room is not alive."""
 
@@ -103,7 +107,7 @@ class Room:
         """The game loop greenlet: a tick at each deadline until the room closes."""
         self._ticker = Ticker(self.config.tick_hz, self.clock())
         while self._running:
-            gevent.sleep(self._ticker.wait_s(self.clock()))
+            gevent.sleep(max(BREATH_S, self._ticker.wait_s(self.clock())))
             for again in range(self._ticker.due(self.clock())):
                 if again:
                     gevent.sleep(0)  # catching up must not hold up the other rooms

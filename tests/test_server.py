@@ -597,3 +597,40 @@ def test_started_as_root_the_worker_is_not_root_and_keeps_its_data():
                 assert time.monotonic() < until, live.log()
                 time.sleep(0.2)
         assert set(children(live.process.pid).values()) == users
+
+
+def test_the_stats_server_shows_no_cookies_and_no_tokens(tmp_path):
+    port, stats = free_port(), free_port()
+    process = subprocess.Popen(
+        [str(Path(sys.executable).parent / "uwsgi"), "uwsgi.ini", "--stats", f"127.0.0.1:{stats}"],
+        cwd=ROOT,
+        env={**os.environ, "PORT": str(port), "BOTS": "0", "DATA_DIR": str(tmp_path / "data")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        until = time.monotonic() + 15
+        while True:
+            try:
+                client = RawClient(port, "/ws?secret=query-value", Cookie="secret=cookie-value")
+                token = client.join()["token"]
+                break
+            except (OSError, AssertionError):
+                assert time.monotonic() < until
+                time.sleep(0.1)
+        shown = b""
+        with connect(stats) as sock:
+            while part := sock.recv(65536):
+                shown += part
+        assert json.loads(shown)["workers"]
+        for secret in (b"cookie-value", b"query-value", token.encode()):
+            assert secret not in shown
+        client.drop()
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(8)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

@@ -40,7 +40,7 @@ import { Shots } from "./shots.js";
 import { Stats } from "./stats.js";
 import {
   BOARD, CHATTED, FEED, HEAT, NOTICE, NO_SLACK, NO_SLOT, PONG, SNAPSHOT, SPECTATOR, WELCOME,
-  InputEncoder, compile, encodeChat, readHead,
+  InputEncoder, compile, encodeChat, encodeLook, encodeReplay, readHead,
 } from "./wire.js";
 import { World } from "./world.js";
 
@@ -71,6 +71,7 @@ export class Client {
     this.status = { state: "closed", text: "" };
     this.stats = new Stats();
     this.scene = emptyScene();
+    this.onMessage = null; // for whoever wants to see each message too
     this.#connection = new Connection({
       url,
       net,
@@ -85,6 +86,7 @@ export class Client {
     });
   }
 
+  /** `options`: of HELLO, such as `{spectate: true}`. */
   join(name = this.name, options = {}) {
     this.name = name;
     this.#connection.connect(name, options);
@@ -98,6 +100,16 @@ export class Client {
 
   chat(text) {
     this.#connection.send(encodeChat(text));
+  }
+
+  /** As a spectator: look at a ship (its slot) or at a place (x, y). */
+  look(...target) {
+    this.#connection.send(encodeLook(...target));
+  }
+
+  /** In a replay: go on at `speed` (0 stops), from `tick` on unless it is null. */
+  replay(speed, tick) {
+    this.#connection.send(encodeReplay(speed, tick));
   }
 
   setInput({ move, thrust, boost, fire, aim }) {
@@ -122,6 +134,7 @@ export class Client {
   #receive(message, bytes, now) {
     const { scene, stats } = this;
     stats.bytes.push(now, bytes);
+    this.onMessage?.(message);
     switch (message[0]) {
       case WELCOME:
         this.#session?.pause();

@@ -72,8 +72,11 @@ export class Lobby {
   #key = "";
   #own = null; // the room that was created here, with its link
 
-  /** `onFly()`: somebody chose a room and wants in; `room`: of the page's URL, or null. */
-  constructor({ room, onFly }) {
+  /**
+   * `onFly()`: somebody chose a room and wants in; `room`: of the page's URL, or null;
+   * `watching`: without a ship.
+   */
+  constructor({ room, watching, onFly }) {
     this.onFly = onFly;
     this.shown = true;
     byId("room-leave").addEventListener("click", () => this.choose(null));
@@ -94,6 +97,7 @@ export class Lobby {
       this.#fly(this.#own.room);
     });
     this.choose(room);
+    this.#watching = watching;
     setInterval(() => this.#refresh(), LIST_MS);
     this.#refresh();
   }

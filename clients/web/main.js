@@ -13,6 +13,7 @@ import { AutoQuality, LEVELS } from "./quality.js";
 import { Renderer } from "./render.js";
 import { Rounds } from "./rounds.js";
 import { inventName, openStorage, Settings } from "./settings.js";
+import { Spectator, watched } from "./spectate.js";
 
 const LAST_ROOM = "tickstorm.room";
 
@@ -34,8 +35,15 @@ const coarse = matchMedia("(pointer: coarse)").matches;
 const automatic = new AutoQuality();
 const session = openStorage("sessionStorage");
 const rounds = new Rounds();
-const lobby = new Lobby({ room: query.get("room"), onFly: () => byId("join").requestSubmit() });
+const asked = watched(query); // a room or a replay, without a ship
+const lobby = new Lobby({
+  room: query.get("room"),
+  watching: asked !== null && asked.replay === null,
+  onFly: () => byId("join").requestSubmit(),
+});
+let watching = asked;
 let client = null;
+let spectator = null;
 let flight = 0; // counts the attempts to find a room
 let playing = false; // whether the game is on the screen, connected or coming back
 
@@ -45,9 +53,14 @@ let playing = false; // whether the game is on the screen, connected or coming b
 async function fly(name) {
   const attempt = ++flight;
   byId("join-note").textContent = "";
+  if (asked?.replay) {
+    join(name, { url: replayUrl(asked.replay), ticket: null, room: `replay ${asked.replay}` });
+    return;
+  }
+  watching = lobby.watching ? { replay: null } : null;
   try {
     const last = session.getItem(LAST_ROOM);
-    const place = await lobby.find(last && session.getItem(tokenKey(last)));
+    const place = await lobby.find(last && !watching ? session.getItem(tokenKey(last)) : null);
     if (attempt === flight) join(name, place);
   } catch (error) {
     if (!(error instanceof LobbyError)) throw error;
@@ -59,9 +72,17 @@ async function fly(name) {
   }
 }
 
+function replayUrl(replay) {
+  const url = new URL("ws", location.href);
+  url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  url.search = new URLSearchParams({ replay }).toString();
+  return url.href;
+}
+
 function join(name, { url, ticket, room }) {
   client?.leave();
-  session.setItem(LAST_ROOM, room);
+  spectator?.close();
+  if (!watching) session.setItem(LAST_ROOM, room);
   client = new Client({
     url,
     name,
@@ -70,10 +91,11 @@ function join(name, { url, ticket, room }) {
     net: settings.get("net") || null,
     place: {
       ticket,
-      room,
-      find: (token) => {
+      // The token of a ship in this tab is another's.
+      room: watching ? `watch ${room}` : room,
+      find: asked?.replay ? null : (token) => {
         lobby.avoid();
-        return lobby.find(token);
+        return lobby.find(watching ? null : token);
       },
     },
   });
@@ -81,7 +103,14 @@ function join(name, { url, ticket, room }) {
   hud.reset();
   renderer.particles.clear();
   playing = true;
-  client.join(name, lobby.watching ? { spectate: true } : {});
+  document.body.classList.toggle("watching", watching !== null);
+  if (watching) {
+    const { replay } = watching;
+    const [camera, ratio] = [renderer.camera, () => renderer.ratio];
+    spectator = new Spectator({ client, canvas, bar: byId("watch"), camera, ratio, replay });
+    window.tickstorm.spectator = spectator;
+  }
+  client.join(name, watching ? { spectate: true } : {});
   showPage();
 }
 
@@ -91,6 +120,8 @@ function leave(note = "") {
   client = null;
   window.tickstorm.client = null;
   left?.leave();
+  spectator?.close();
+  spectator = null;
   playing = false;
   closeChat();
   byId("join-note").textContent = note;
@@ -250,10 +281,11 @@ function frame(now) {
   if (settings.get("quality") === "auto" && automatic.frame(elapsed)) fit();
 
   const arrived = client !== null && client.scene.size > 0; // the first welcome is in
-  input.enabled = arrived && !dialog.open && chatForm.hidden;
+  input.enabled = arrived && !watching && !dialog.open && chatForm.hidden;
   if (client) {
     client.setInput(input.read(renderer.own.x, renderer.own.y));
     client.sample(now);
+    spectator?.sample(now, dt);
     hud.update(client.scene, client.stats, now);
     rounds.update(client.scene);
   }
@@ -279,6 +311,6 @@ window.tickstorm = { client, settings, renderer };
 if (query.has("overlay")) overlay.toggle(true);
 if (coarse) document.body.classList.add("uses-touch");
 fit();
-if (query.has("autojoin")) fly(settings.get("name"));
+if (query.has("autojoin") || asked) fly(settings.get("name"));
 else if (!coarse) byId("name").select();
 requestAnimationFrame(frame);

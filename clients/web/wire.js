@@ -15,6 +15,7 @@ export const PING = 4;
 export const LEAVE = 5;
 export const SYNC = 6;
 export const LOOK = 7;
+export const REPLAY = 8;
 
 export const WELCOME = 16;
 export const SNAPSHOT = 17;
@@ -24,6 +25,7 @@ export const CHATTED = 20;
 export const PONG = 21;
 export const NOTICE = 22;
 export const HEAT = 23;
+export const REPLAYING = 24;
 
 /** Bits of a snapshot's flags. */
 export const FULL = 1;
@@ -216,6 +218,11 @@ export function encodeLook(...target) {
   return pack([LOOK, ...target]);
 }
 
+/** REPLAY: go on at `speed` (0 stops), from `tick` on unless it is null. */
+export function encodeReplay(speed, tick) {
+  return pack([REPLAY, speed, tick]);
+}
+
 const ROW_AT = 4;
 
 /**
@@ -254,6 +261,7 @@ const SHAPES = new Map([
   [PONG, ["number", "number"]],
   [NOTICE, ["number", "string"]],
   [HEAT, ["number", "bin"]],
+  [REPLAYING, ["number", "number", "number", "number"]],
 ]);
 
 const NOTICE_WITH_URL = ["number", "string", "string"];
