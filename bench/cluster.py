@@ -192,7 +192,7 @@ def _joins(cluster: list[Node], count: int) -> dict:
 
 def _bots(node: Node, players: int, seconds: float, folder: Path) -> tuple[Process, Path]:
     out = folder / f"bots-{time.monotonic_ns()}.json"
-    command = [sys.executable, "-m", "clients.bots", "--lobby", node.page, "--players"]
+    command = [sys.executable, "-m", "bench.pilots", "--lobby", node.page, "--players"]
     command += [str(players), "--seconds", str(seconds), "--seed", "1", "--json", str(out)]
     return Process("bots", folder, command), out
 

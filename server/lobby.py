@@ -256,6 +256,13 @@ class Lobby:
         claim = tokens.Claim(session.room.id, session.id, time() + tokens.LIFETIME_S)
         return tokens.sign(claim, self._key)
 
+    def listed(self, room_id: str) -> bool:
+        """May everyone know of this room, open or closed? Ids of private ones open them."""
+        info = self.infos.get(room_id)
+        if info is None:
+            return room_id.startswith(DEFAULT_ROOM)
+        return info.settings.public
+
     def read_token(self, token: str) -> tokens.Claim | None:
         """What a token of ours says."""
         try:

@@ -90,6 +90,7 @@ class Web:
             answer = _json(start_response, {"scores": self.lobby.scores.top})
         elif path == "/replays.json":
             rows = get_hub().threadpool.apply(replay.listing, (self.config.data_dir,))
+            rows = [row for row in rows if self.lobby.listed(row["room"])]
             answer = _json(start_response, {"replays": rows})
         else:
             answer = self._file(path, environ, start_response)

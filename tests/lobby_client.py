@@ -96,3 +96,9 @@ def joined(page: str, name: str = "Ada", **wanted: Any) -> Player:
     player = Player(place["url"], name, ticket=place["ticket"])
     player.place = place
     return player
+
+
+def playing(page) -> int:
+    """Wait until a page plays; its slot."""
+    page.wait_for_function("() => window.tickstorm.client?.status.state === 'playing'")
+    return page.evaluate("() => window.tickstorm.client.session.slot")

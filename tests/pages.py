@@ -22,8 +22,3 @@ def visit(browser):
     for context in contexts:
         context.close()
     assert not errors, errors
-
-
-def playing(page):
-    page.wait_for_function("() => window.tickstorm.client?.status.state === 'playing'")
-    return page.evaluate("() => window.tickstorm.client.session.slot")

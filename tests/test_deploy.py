@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.live_server import ROOT, free_port
-from tests.lobby_client import Player, api, joined
-from tests.pages import playing
+from tests.lobby_client import Player, api, joined, playing
 
 pytest_plugins = ["tests.browser", "tests.pages"]
 

@@ -6,8 +6,7 @@ import pytest
 
 from tests.cluster import Cluster
 from tests.live_server import LiveServer
-from tests.lobby_client import api
-from tests.pages import playing
+from tests.lobby_client import api, playing
 
 pytest_plugins = ["tests.browser", "tests.pages"]
 
