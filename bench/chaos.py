@@ -453,15 +453,14 @@ def run(players: int, seconds: float, seed: int, quiet: bool = False) -> dict:
     lost = dict(zip(range(len(restarts)), account.ticks_lost))
     kills = {number for number, kind in enumerate(restarts) if kind == "kill"}
 
-    def resume_ms(kind: str) -> float:
-        """The median of the resumes after one kind of restart."""
-        times = [
-            seconds * 1e3
-            for player in crowd.players
-            for seconds, what in zip(player.resumes_s, restarts)
-            if what == kind
-        ]
-        return round(float(np.median(times)), 1) if times else 0.0
+    times = [[] for _ in restarts]
+    for player in crowd.players:
+        for one, seconds_away in zip(times, player.resumes_s):
+            one.append(seconds_away * 1e3)
+
+    def median(kind: str) -> float:
+        of_kind = [ms for one, what in zip(times, restarts) if what == kind for ms in one]
+        return round(float(np.median(of_kind)), 1) if of_kind else 0.0
 
     return {
         "players": players,
@@ -480,8 +479,12 @@ def run(players: int, seconds: float, seed: int, quiet: bool = False) -> dict:
         "ticks_lost_on_reload": max((n for i, n in lost.items() if i not in kills), default=0),
         "resume_ms_p50": round(float(np.percentile(resumes, 50)), 1),
         "resume_ms_p99": round(float(np.percentile(resumes, 99)), 1),
-        "resume_ms_kill_p50": resume_ms("kill"),
-        "resume_ms_reload_p50": resume_ms("reload"),
+        "resume_ms_kill_p50": median("kill"),
+        "resume_ms_reload_p50": median("reload"),
+        "resume_ms_of_each": [
+            [kind, round(min(one, default=0.0)), round(max(one, default=0.0))]
+            for kind, one in zip(restarts, times)
+        ],
         "snapshots_compared": account.compared,
         "scores_lost": account.scores_lost,
         "states_lost": account.states_lost,

@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -144,7 +144,7 @@ class ReplayRoom(Room):
         self._void = False
         self._now: list = []  # the record that is stepped next
         self._tell_at = 0.0
-        self._unseen_s = 0.0  # time that ticks of this turn have taken, their rests included
+        self._unseen_s = 0.0  # CPU time of this turn's unseen ticks, and of others meanwhile
         world = game.load_world(reel.read(reel.checkpoints[reel.first])[3])
         super().__init__(name, config, world, clock)
 
@@ -178,11 +178,11 @@ class ReplayRoom(Room):
         try:
             due = self.clock()
             while self._running:
-                began, self._unseen_s = self.clock(), 0.0
+                began, self._unseen_s = thread_time(), 0.0
                 self._turn()
+                worked_s = thread_time() - began - self._unseen_s
                 now = self.last_tick_at = self.clock()
-                pause = self.snapshot_ticks / self.tick_hz
-                due = max(due + pause, now + _rest(now - began - self._unseen_s))
+                due = max(due + self.snapshot_ticks / self.tick_hz, now + _rest(worked_s))
                 gevent.sleep(due - now)
         except (JournalError, KeyError, ValueError) as error:
             log.warning("replay %s ends: %s", self.id, error)
@@ -245,13 +245,13 @@ class ReplayRoom(Room):
 
     def _step_unseen(self) -> bool:
         """A tick that the viewer is not shown; live rooms have their turn after it."""
-        began = self.clock()
+        began = thread_time()
         if not self._fetch():
             return False
         journal.step(self.world, self._now)
         self._now = []
-        gevent.sleep(_rest(self.clock() - began))
-        self._unseen_s += self.clock() - began
+        gevent.sleep(_rest(thread_time() - began))
+        self._unseen_s += thread_time() - began
         return True
 
     def _fetch(self) -> bool:
@@ -287,7 +287,7 @@ class ReplayRoom(Room):
 
 
 def _rest(worked_s: float) -> float:
-    """How long to leave the others alone after so much work."""
+    """How long to leave the others alone after so much CPU time."""
     return worked_s * (1 / BUSY_SHARE - 1)
 
 

@@ -24,8 +24,6 @@ def test_every_file_that_the_documents_link_to_or_name_exists():
 
 
 def test_every_make_target_that_the_readme_names_exists():
-    makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(
-        r"(?:^|`)(?:[A-Z_]+=\S+ )*make (\w+)", (ROOT / "README.md").read_text()
-    ):
+    makefile, readme = (ROOT / "Makefile").read_text(), (ROOT / "README.md").read_text()
+    for target in re.findall(r"(?:^|`)(?:[A-Z_]+=\S+ )*make (\w+)", readme, re.M):
         assert re.search(rf"^{target}:", makefile, re.M), target

@@ -103,9 +103,9 @@ def test_four_times_the_speed_is_four_times_the_speed(played, tab):
     tab.select_option("#watch [data-watch=speed]", "4")
     wait(tab, "s.state[3] === 4 && s.tickHz === 80")
     first = tab.evaluate(AHEAD)
-    time.sleep(1)
+    time.sleep(2)
     second = tab.evaluate(AHEAD)
-    assert 50 < second["tick"] - first["tick"] < 110
+    assert 2 * 20 * 2 < second["tick"] - first["tick"] < 2 * 20 * 5  # tests may share the machine
 
 
 def test_a_click_follows_a_ship_and_a_drag_roams(played, tab):
