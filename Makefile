@@ -36,6 +36,7 @@ restart-cluster: setup ## restart the nodes of `make cluster` one by one, losing
 test: setup lint ## all tests, in a real browser too
 	@sh tests/chromium.sh
 	@sh tests/nginx.sh
+	@sh deploy/packages.sh redis-server || true
 	$(BIN)/python -m pytest
 
 lint: setup ## style and common mistakes
