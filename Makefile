@@ -6,10 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup run test lint format echo bench compare report clean
+.PHONY: help setup run cluster restart-cluster test lint format echo bench compare report clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 setup: $(READY) ## make the virtual environment with everything in it
 
@@ -26,9 +26,17 @@ run: setup ## serve the game, with bots, at http://127.0.0.1:8000 (PORT, BOTS, â
 	@echo "tickstorm: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
 	@PORT=$(PORT) exec $(BIN)/uwsgi uwsgi.ini
 
+cluster: setup ## NODES=2 nodes with Redis and nginx, at http://127.0.0.1:8000
+	@sh deploy/packages.sh redis-server nginx:nginx-light
+	@exec $(BIN)/python deploy/cluster.py --nodes $(or $(NODES),2) --port $(PORT) --bots $(or $(BOTS),24)
+
+restart-cluster: setup ## restart the nodes of `make cluster` one by one, losing nobody
+	@$(BIN)/python deploy/cluster.py --restart
+
 test: setup lint ## all tests, in a real browser too
 	@sh tests/chromium.sh
 	@sh tests/nginx.sh
+	@sh deploy/packages.sh redis-server || true
 	$(BIN)/python -m pytest
 
 lint: setup ## style and common mistakes

@@ -1,4 +1,4 @@
-"""python -m bench crowd | compare | chaos | report; each explains itself with --help."""
+"""python -m bench crowd | compare | chaos | cluster | report; each explains itself with --help."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 
-from . import chaos, compare, crowd, report
+from . import chaos, cluster, compare, crowd, report
 from .scenarios import SCENARIOS
 from .server_process import BenchError
 
@@ -42,6 +42,12 @@ def parser() -> argparse.ArgumentParser:
     fire.add_argument("--seed", type=int, default=1)
     fire.add_argument("--json", metavar="PATH", help="write the result there as well")
 
+    joint = commands.add_parser("cluster", help="several nodes: joins, moves, restarts")
+    joint.add_argument("--nodes", type=int, default=4)
+    joint.add_argument("--joins", type=int, default=2000)
+    joint.add_argument("--players", type=int, default=200)
+    joint.add_argument("--json", metavar="PATH", help="write the result there as well")
+
     page = commands.add_parser("report", help="a page with plots of earlier results")
     page.add_argument("--input", nargs="*", metavar="PATH", help="default: results/*.json")
     page.add_argument("--out", default="results/report.html")
@@ -63,6 +69,8 @@ def run(options: argparse.Namespace) -> int:
         return compare.main(options.seconds, options.visible, options.only, options.json)
     if options.command == "chaos":
         return chaos.main(options.players, options.seconds, options.seed, options.json)
+    if options.command == "cluster":
+        return cluster.main(options.nodes, options.joins, options.players, options.json)
     return report.main(options.input, options.out, options.png)
 
 

@@ -65,4 +65,11 @@ def clamp(commands: np.ndarray) -> None:
 
 def create_world(settings, seed: int) -> World:
     """A new world for `settings` (`server.game_interface.WorldSettings`)."""
-    return World(settings.tick_hz, settings.size, settings.players, settings.orbs, seed)
+    return World(
+        settings.tick_hz,
+        settings.size,
+        settings.players,
+        settings.orbs,
+        seed,
+        getattr(settings, "round_s", 0),
+    )

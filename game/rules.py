@@ -48,6 +48,8 @@ KILL_SHARE = 0.25  # of the victim's score, to the killer
 LEADER_BOUNTY = 200
 DEATH_SHARE = 0.30  # of its score that a destroyed ship loses
 
+PODIUM_S = 10  # between two rounds, where there are rounds
+
 
 @dataclass(frozen=True)
 class Gun:

@@ -41,10 +41,11 @@ from .rules import (
     LEADER_BOUNTY,
     MAX_HP,
     ORB_AREA,
+    PODIUM_S,
     VIEW_DELAY_SLEW,
     Rules,
 )
-from .schema import BUTTON_THRUST, ORB, SELF, SHIP, SHOT
+from .schema import BUTTON_FIRE, BUTTON_THRUST, ORB, SELF, SHIP, SHOT
 from .table import Table, quantise
 
 F = np.float32
@@ -105,8 +106,11 @@ class World:
     (1, 0, True)
     """
 
-    def __init__(self, tick_hz: int, size: int, players: int, orbs: int, seed: int):
-        """`orbs`: how many lie about; -1: one per 200 x 200 units, 0: none, ever."""
+    def __init__(
+        self, tick_hz: int, size: int, players: int, orbs: int, seed: int, round_s: int = 0
+    ):
+        """`orbs`: how many lie about; -1: one per 200 x 200 units, 0: none, ever. `round_s`:
+        seconds until a podium ends the round and everyone begins anew; 0: never."""
         if not 1 <= players <= 65_535:
             raise ValueError(f"players is {players}, must be 1 to 65535")
         if orbs < 0:
@@ -118,6 +122,9 @@ class World:
         self.seed = seed
         self.constants = Rules.at(tick_hz, size)
         self.orb_count = min(orbs, room)
+        self.round_s = round_s
+        self.round_ticks = round_s * tick_hz
+        self.podium_ticks = PODIUM_S * tick_hz if round_s else 0
         self.rewind_enabled = True
         self.shots_refused = 0  # for lack of room, in total
         self.ships = Table(SHIP, SHIP_COLUMNS, players)
@@ -174,6 +181,7 @@ class World:
         of empty slots are ignored."""
         ships, shots, rules = self.ships, self.shots, self.constants
         self.tick += 1
+        self._turn_round()
         self._take(commands)
         self._respawn()
         self._move()
@@ -181,10 +189,34 @@ class World:
         kills = fly(ships, shots, self.history, rules, self.tick, self.rewind_enabled)
         self._reward(*kills)
         self._bury(kills[1])
-        collect(self.orbs, ships, self.history, rules, self.tick)
+        if not self.podium:
+            collect(self.orbs, ships, self.history, rules, self.tick)
         self.shots_refused += fire(ships, shots, rules, self.tick)
         renew(self.orbs, self.orb_count, self._rng, rules, self.tick)
         if self.tick % rules.tick_hz == 0:
+            self._rank()
+
+    @property
+    def podium(self) -> bool:
+        """Is this tick between two rounds, when nobody fires and scores stand still?"""
+        return self.round_ticks > 0 and self._phase() >= self.round_ticks
+
+    def _phase(self) -> int:
+        return self.tick % (self.round_ticks + self.podium_ticks)
+
+    def _turn_round(self) -> None:
+        """A round ends with all shots gone; the next begins with everyone new at score 0."""
+        if not self.round_ticks:
+            return
+        if self._phase() == self.round_ticks:
+            self.shots.release(np.flatnonzero(self.shots.present))
+            self._rank()
+        elif self._phase() == 0:
+            ships = self.ships
+            slots = np.flatnonzero(ships.present)
+            for column in (ships.score, ships.charge, ships.power, ships.streak, ships.respawn):
+                column[slots] = 0
+            self._spawn(slots, self.tick)
             self._rank()
 
     def _take(self, commands: np.ndarray) -> None:
@@ -206,6 +238,8 @@ class World:
 
         ships.buttons[self.tick - ships.heard > rules.hold] = 0
         ships.buttons[~ships.alive] = 0
+        if self.podium:
+            ships.buttons &= 0xFF ^ BUTTON_FIRE
         behind = ships.claimed_delay - ships.view_delay
         ships.view_delay += np.clip(behind, -VIEW_DELAY_SLEW, VIEW_DELAY_SLEW)
 
@@ -352,7 +386,10 @@ class World:
 
     def rules(self) -> dict[str, float]:
         """Constants that clients need to draw and predict; see `game/rules.py`."""
-        return self.constants.as_map()
+        return self.constants.as_map() | {
+            "round_ticks": float(self.round_ticks),
+            "podium_ticks": float(self.podium_ticks),
+        }
 
     # To go on elsewhere.
 
@@ -386,6 +423,7 @@ class World:
             "settings": [self.constants.tick_hz, self.constants.size, self.capacity],
             "orb_count": self.orb_count,
             "seed": self.seed,
+            "round_s": self.round_s,
             "tick": self.tick,
             "rng": self._rng_state(),
             "rewind_enabled": self.rewind_enabled,
@@ -403,7 +441,7 @@ CHECKED_SHIP_COLUMNS = (
 
 def load_world(data: dict[str, Any]) -> World:
     """The world that was dumped; it goes on exactly as the original would."""
-    world = World(*data["settings"], data["orb_count"], data["seed"])
+    world = World(*data["settings"], data["orb_count"], data["seed"], data["round_s"])
     world.tick = data["tick"]
     world.rewind_enabled = data["rewind_enabled"]
     world.shots_refused = data["shots_refused"]

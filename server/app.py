@@ -16,10 +16,12 @@ from time import monotonic
 
 import gevent
 
-from . import privileges, tokens
+from . import directory, privileges, tokens
 from .config import Config, ConfigError, load
 from .doorkeeper import LOOK_AGAIN_S, LOOK_EVERY_S, Doorkeeper
 from .lobby import Lobby
+from .node import Node
+from .room import Room
 from .web import Web
 from .wire import Close
 
@@ -43,6 +45,9 @@ GOODBYE_SECONDS = 0.5
 
 LEAVE_SECONDS = 3.0
 """The same and the sync of journals and scores; less than uwsgi.ini's mercy."""
+
+DRAIN_SECONDS = 1.5
+"""Of these, time for a shared directory to take the rooms."""
 
 RECOVERY_SECONDS = 120
 """Time for rooms to come back from their journals, until the watchdog looks at their ticks."""
@@ -71,24 +76,32 @@ def start() -> Web:
     check_uwsgi()
     if config.watchdog_seconds:
         faulthandler.dump_traceback_later(RECOVERY_SECONDS, exit=True)
+    rooms_known = directory.connect(config.directory)  # reads files that may be only root's
     privileges.drop(config.run_as, config.data_dir)
     key = tokens.load_key(config.secret, config.data_dir)
     lobby = Lobby(config, key)
+    node = Node(config, key, lobby, rooms_known)
     web = Web(config, lobby, uwsgi.connection_fd)
+    lobby.run_room = _run
     if config.watchdog_seconds:  # before the first tick, for that may be the one that hangs
         gevent.spawn(_watch, lobby, config.watchdog_seconds)
     for room in lobby.rooms.values():
-        gevent.spawn(room.run).link_exception(_crashed)
+        _run(room)
+    gevent.spawn(node.run).link_exception(_crashed)
     gevent.spawn(_collect_garbage)
     gevent.spawn(_keep_the_door, config, web)
-    gevent.spawn(_handle_signals, lobby, web)
+    gevent.spawn(_handle_signals, node, web)
     log.info("tickstorm %s serves http://%s:%d", lobby.version, config.host, config.port)
     return web
 
 
+def _run(room: Room) -> None:
+    gevent.spawn(room.run).link_exception(_crashed)
+
+
 def _crashed(loop: gevent.Greenlet) -> None:
     """A room without its loop is dead: let the master start a fresh worker."""
-    log.critical("the game loop crashed", exc_info=loop.exc_info)
+    log.critical("a loop crashed", exc_info=loop.exc_info)
     os._exit(1)
 
 
@@ -104,25 +117,31 @@ def _watch(lobby: Lobby, seconds: int) -> None:
         gevent.sleep(min(1.0, seconds / 4))
 
 
-def _handle_signals(lobby: Lobby, web: Web) -> None:
+def _handle_signals(node: Node, web: Web) -> None:
     # From inside a greenlet and with the system's own call: so they take the place of the
     # handlers that uWSGI gives to gevent's loop, of which SIGINT's ends the worker at once.
     def leave(number: int, _frame: object) -> None:
-        if lobby.closing is None:  # the first signal counts
+        if not node.draining:  # the first signal counts
+            node.draining = True
             restart = number == signal.SIGHUP
             code = Close.RESTART if restart else Close.GOING_AWAY
             reason = "the server restarts" if restart else "the server stops"
-            gevent.spawn(_leave, lobby, web, code, reason)
+            gevent.spawn(_leave, node, web, code, reason)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
 
 
-def _leave(lobby: Lobby, web: Web, code: Close, reason: str) -> None:
-    """Tell everyone, wait until they have gone and the journal is on disk, and end."""
-    began = monotonic()
+def _leave(node: Node, web: Web, code: Close, reason: str) -> None:
+    """Hand the rooms to other nodes, if there are any. Tell everyone, wait until they have gone
+    and the journal is on disk, and end."""
+    lobby, began = node.lobby, monotonic()
+    if node.directory.shared:
+        with gevent.Timeout(DRAIN_SECONDS, False):
+            node.drain()
+    goodbye = monotonic() + GOODBYE_SECONDS
     lobby.close(code, reason)
-    while web.websockets and monotonic() < began + GOODBYE_SECONDS:
+    while web.websockets and monotonic() < goodbye:
         gevent.sleep(0.02)
     lobby.finish()
     while not lobby.finished and monotonic() < began + LEAVE_SECONDS:

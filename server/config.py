@@ -36,6 +36,24 @@ class Config:
     )
     max_players: int = _option(1000, "players admitted, bots included", 1, 20000)
     max_spectators: int = _option(50, "spectators admitted beside the players", 0, 5000)
+    room_players: int = _option(
+        0, "players in a room that the server opens by itself; 0 means `MAX_PLAYERS`", 0, 20000
+    )
+    max_rooms: int = _option(32, "rooms of this node", 1, 1000)
+    round_seconds: int = _option(
+        0, "length of a round in the server's own rooms; 0 for a match without end", 0, 3600
+    )
+    empty_seconds: int = _option(60, "how long an empty room stays open", 1, 86400)
+    rooms_per_minute: int = _option(
+        10, "rooms created from one address per minute; 0 for no limit", 0, 10000
+    )
+    directory: str = _option(
+        "memory", "where rooms are found: `memory`, or `redis://…` for several nodes"
+    )
+    node: str = _option("", "name of this node in the directory; empty: its host and port")
+    node_url: str = _option(
+        "/ws", "where clients reach this node's websocket; may be relative to the page"
+    )
     orbs: int = _option(-1, "orbs lying about; -1 lets the game choose by area", -1, 60000)
     seed: int = _option(0, "seed of the world; 0 picks one and logs it", 0, 2**63 - 1)
     allowed_origins: str = _option(

@@ -32,6 +32,7 @@ class WorldSettings:
     size: int = 4096  # side of the square world
     players: int = 1000  # player slots
     orbs: int = -1  # things to collect lying about; -1 lets the game choose
+    round_s: int = 0  # length of a round, seconds; 0: one match without end
 
 
 class KindView(NamedTuple):

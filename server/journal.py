@@ -490,6 +490,11 @@ class Journal:
         self._writer.put(self._file, self._file.close, b"")
         clear_attempts(self._folder)
 
+    def unlock(self) -> None:
+        """After `close`: this process may open the journal again, behind what it has queued."""
+        if self._lock is not None:
+            self._lock.close()
+
     # -------------------------------------------------------------- what became of it
 
     @property

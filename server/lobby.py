@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from time import monotonic, time
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import gevent
 
@@ -16,11 +18,16 @@ import game
 from . import __version__, journal, replay, tokens
 from .config import Config
 from .connection import Connection
+from .directory import RoomInfo
 from .game_interface import WorldSettings
 from .room import Room
 from .scores import Scores
 from .session import Session
+from .settings import RoomSettings, of_node
 from .wire import Close, ProtocolViolation
+
+if TYPE_CHECKING:
+    from .node import Node
 
 log = logging.getLogger("tickstorm.lobby")
 
@@ -28,7 +35,11 @@ DEFAULT_ROOM = "arena"
 
 
 class Lobby:
-    """The rooms of this process, by id. `clock()`: seconds, monotonic."""
+    """The rooms of this process, by id. `clock()`: seconds, monotonic.
+
+    `run_room(room)` starts the loop of a room that is opened later on; the rooms that were
+    opened by the constructor are up to whoever made the lobby.
+    """
 
     version = __version__
 
@@ -36,27 +47,39 @@ class Lobby:
         self.config = config
         self.clock = clock
         self.rooms: dict[str, Room] = {}
+        self.infos: dict[str, RoomInfo] = {}
+        self.started = time()
+        self.node: Node | None = None
+        self.run_room: Callable[[Room], None] = lambda room: None
         self._key = key
         self.closing: tuple[Close, str] | None = None
         self._opening = 0  # replays
         self._watched: set[replay.ReplayRoom] = set()
         self._writer = journal.Writer() if config.journal == "on" else None
         self.scores = Scores(Path(config.data_dir) / "scores.sqlite")
-        self.open(DEFAULT_ROOM)
+        self._open_before()
 
-    def open(self, room_id: str) -> Room:
-        """A room with a world of its own: the one in its journal, or a new one."""
+    def open(self, room_id: str, info: RoomInfo | None = None, state: dict | None = None) -> Room:
+        """A room with a world of its own: from `state` (see `dump`), the one in its journal, or
+        a new one. Without `info` it is one of the server's own, which never close."""
+        info = info or RoomInfo(of_node(self.config), keep=True)
+        config = info.settings.config(self.config)
         settings = WorldSettings(
-            tick_hz=self.config.tick_hz,
-            size=self.config.world_size,
-            players=self.config.max_players,
-            orbs=self.config.orbs,
+            tick_hz=config.tick_hz,
+            size=config.world_size,
+            players=config.max_players,
+            orbs=config.orbs,
+            round_s=info.settings.round_s,
         )
         header = journal.header_of(room_id, settings, self.config.seed)
         folder = journal.folder_of(self.config.data_dir, room_id)
         lock = journal.lock(folder) if self._writer is not None else None
-        back = journal.recover(folder, header) if lock is not None else None
-        if back is not None:
+        back = journal.recover(folder, header) if lock is not None and state is None else None
+        if state is not None:
+            world, sessions = game.load_world(state["world"]), state["sessions"]
+            log.info("room %s goes on at tick %d with %d players", room_id, world.tick,
+                     len(sessions))  # fmt: skip
+        elif back is not None:
             world, sessions, header["seed"] = back
         else:
             header["seed"] = self.config.seed or int.from_bytes(os.urandom(6), "little")
@@ -64,9 +87,81 @@ class Lobby:
             log.info("room %s opens with seed %d", room_id, header["seed"])
         kept = self._journal(folder, header, lock)
         room = self.rooms[room_id] = Room(
-            room_id, self.config, world, self.clock, kept, sessions, self.scores
+            room_id, config, world, self.clock, kept, sessions, self.scores
         )
+        self.infos[room_id] = info
+        self._remember()
+        self.run_room(room)
         return room
+
+    def shut(self, room_id: str, code: Close, reason: str, url: str | None = None) -> None:
+        """Close a room; its players are told, and where to go instead if that is known."""
+        room = self.rooms.pop(room_id)
+        del self.infos[room_id]
+        self._remember()
+        room.close(code, reason, url)
+        room.finish()
+        if room.journal is not None:
+            room.journal.unlock()
+
+    def dump(self, room_id: str) -> dict:
+        """A room's state, for `open` elsewhere."""
+        return self.rooms[room_id].dump()
+
+    @property
+    def default(self) -> Room | None:
+        """Where players go who named no room: the server's own, or any public one."""
+        kept = [id for id, info in self.infos.items() if info.keep]
+        public = [id for id, info in self.infos.items() if info.settings.public]
+        return self.rooms[(kept or public)[0]] if kept or public else None
+
+    # Which rooms are open is noted in a file, so that a crash closes none, and for the bots.
+
+    @property
+    def _notes(self) -> Path:
+        return Path(self.config.data_dir) / f"rooms-{self.config.port}.json"
+
+    def _remember(self) -> None:
+        """Note the rooms that are open, but for the one that is always there."""
+        rooms = {
+            id: [asdict(info.settings), info.keep]
+            for id, info in self.infos.items()
+            if id != DEFAULT_ROOM
+        }
+        if not rooms and not self._notes.exists():
+            return
+        try:
+            self._notes.parent.mkdir(parents=True, exist_ok=True)
+            fresh = self._notes.with_suffix(".new")
+            fresh.write_text(json.dumps(rooms))
+            fresh.replace(self._notes)
+        except OSError as error:
+            log.error("which rooms are open can't be noted: %s", error)
+
+    def _open_before(self) -> None:
+        """Open the rooms that were open before a crash, and the server's own."""
+        try:
+            noted = json.loads(self._notes.read_text())
+            infos = {
+                id: RoomInfo(RoomSettings(**settings), keep)
+                for id, (settings, keep) in noted.items()
+            }
+        except FileNotFoundError:
+            infos = {}
+        except (OSError, ValueError, TypeError) as error:
+            log.error("which rooms were open can't be read: %s", error)
+            infos = {}
+        if self.config.directory == "memory":
+            self.open(DEFAULT_ROOM)
+        for id, info in infos.items():
+            self.open(id, info)
+        self.open_default()
+
+    def open_default(self) -> None:
+        """Open a room of the server's own, should there be none."""
+        if not any(info.keep for info in self.infos.values()):
+            # Of the same name on no two nodes, nor twice on one: the last may live elsewhere.
+            self.open(f"{DEFAULT_ROOM}-{os.urandom(4).hex()}")
 
     def _journal(self, folder: Path, header: dict, lock: IO | None) -> journal.Journal | None:
         if self._writer is None:
@@ -96,10 +191,12 @@ class Lobby:
         token: str | None,
         bot: bool,
         spectate: bool,
+        ticket: str | None = None,
     ) -> tuple[Session, bool]:
         """The session of whoever connected, and whether it is an old one.
 
-        Raises ProtocolViolation if there is no such room, no seat, or the token is forged.
+        Raises ProtocolViolation if there is no such room, no seat, or the token or the ticket
+        is not good.
         """
         if self.closing is not None:
             raise ProtocolViolation(*self.closing)
@@ -107,12 +204,28 @@ class Lobby:
             session = self._resume(token, connection)
             if session is not None:
                 return session, True
-        room = self.rooms.get(room_id or DEFAULT_ROOM)
+        if ticket is not None and self.node is not None:
+            room, spectate, ticket_id = self.node.admit(ticket, room_id)
+            session = self._sit(room, connection, name, bot, spectate)
+            if not spectate:
+                self.node.arrived(room.id, ticket_id)
+            return session, False
+        room = self.default if room_id is None else self.rooms.get(room_id)
         if room is None:
             raise ProtocolViolation(Close.NO_ROOM, "there is no such room")
+        reserved = self.node.reserved(room.id) if self.node is not None else 0
+        if not spectate and room.players + reserved >= room.config.max_players:
+            raise ProtocolViolation(Close.FULL, "the room is full; try again later")
+        return self._sit(room, connection, name, bot, spectate), False
+
+    def _sit(self, room: Room, connection: Connection, name: str, bot: bool, spectate: bool):
         if spectate:
-            return room.spectate(name, connection), False
-        return room.join(name, bot, connection), False
+            if sum(r.spectators for r in self.rooms.values()) >= self.config.max_spectators:
+                raise ProtocolViolation(Close.FULL, "no more spectators; try again later")
+            return room.spectate(name, connection)
+        if self.players >= self.config.max_players:
+            raise ProtocolViolation(Close.FULL, "the server is full; try again later")
+        return room.join(name, bot, connection)
 
     def watch(self, name: str, connection: Connection, viewer: str) -> Session:
         """A replay of its own for whoever connected.
@@ -143,15 +256,30 @@ class Lobby:
         claim = tokens.Claim(session.room.id, session.id, time() + tokens.LIFETIME_S)
         return tokens.sign(claim, self._key)
 
-    def _resume(self, token: str, connection: Connection) -> Session | None:
+    def listed(self, room_id: str) -> bool:
+        """May everyone know of this room, open or closed? Ids of private ones open them."""
+        info = self.infos.get(room_id)
+        if info is None:
+            return room_id.startswith(DEFAULT_ROOM)
+        return info.settings.public
+
+    def read_token(self, token: str) -> tokens.Claim | None:
+        """What a token of ours says."""
         try:
-            claim = tokens.read(token, self._key)
-        except tokens.BadToken as error:
-            raise ProtocolViolation(Close.TOKEN, "not a token of this server") from error
-        room = self.rooms.get(claim.room)
-        if room is None or claim.expires < time():
+            return tokens.read(token, self._key)
+        except tokens.BadToken:
             return None
-        return room.resume(claim.session, connection)
+
+    def _resume(self, token: str, connection: Connection) -> Session | None:
+        claim = self.read_token(token)
+        if claim is None:
+            raise ProtocolViolation(Close.TOKEN, "not a token of this server")
+        if claim.expires < time():
+            return None
+        room = self.rooms.get(claim.room)
+        if room is None and self.node is not None:
+            room = self.node.bring(claim.room)
+        return room and room.resume(claim.session, connection)
 
     @property
     def players(self) -> int:
@@ -159,17 +287,38 @@ class Lobby:
 
     def health(self) -> dict:
         """What `/healthz` says. `status` is "ok" while every room's ticks advance."""
-        rooms = list(self.rooms.values())
-        first = rooms[0]
+        first, node = self.default, self.node
+        draining = node is not None and node.draining
         return {
-            "status": "ok" if self.alive() else "stalled",
-            "tick": first.world.tick,
+            "status": "draining" if draining else "ok" if self.alive() else "stalled",
+            "tick": first.world.tick if first else 0,
             "tick_hz": self.config.tick_hz,
             "players": self.players,
-            "rooms": len(rooms),
+            "rooms": len(self.rooms),
             "version": __version__,
-            "stats": first.summary(),
+            "stats": first.summary() if first else {},
+            "started": self.started,
+            "node": node.id if node else "",
+            "directory": (node.trouble or "ok") if node else "none",
+            "room_loads": {
+                id if self.infos[id].settings.public else f"private {n}": {
+                    "tick": room.world.tick,
+                    "players": room.players,
+                    "spectators": room.spectators,
+                    "busy": round(room.metrics.busy(room.config.tick_hz), 4),
+                    "shedding": room.shedding.level.name,
+                }
+                for n, (id, room) in enumerate(self.rooms.items())
+            },
         }
+
+    def balance(self) -> None:
+        """Each room may use what the others leave of the process's time, and a fair share at
+        least; one that wants more sheds its own load, and the others' ticks stay on time."""
+        busy = {id: room.metrics.busy(room.config.tick_hz) for id, room in self.rooms.items()}
+        total = sum(busy.values())
+        for id, room in self.rooms.items():
+            room.shedding.allow(max(1.0 - (total - busy[id]), 1.0 / len(busy)))
 
     def close(self, code: Close, reason: str) -> None:
         """Tell everyone to go, and stop the loops."""

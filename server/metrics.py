@@ -40,6 +40,12 @@ class Metrics:
         self.ticks += 1
         return took
 
+    def busy(self, tick_hz: int) -> float:
+        """Share of one core that the last two seconds' ticks took."""
+        last = min(self.ticks, 2 * tick_hz)
+        window = self._tick_ms.take(range(self.ticks - last, self.ticks), mode="wrap")
+        return float(window.mean()) * tick_hz / 1e3 if last else 0.0
+
     def summary(self) -> dict:
         """For `/healthz`: milliseconds per tick, µs per phase, and the counters."""
         window = self._tick_ms[: min(self.ticks, WINDOW)]

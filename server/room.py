@@ -95,6 +95,7 @@ class Room:
         self._tailing: set[Connection] = set()
         self._joins, self._joined_at = 0.0, clock()
         self._running = True
+        self.held = False  # no tick begins: the room is being handed over
         for row in sessions:
             self._restore(*row)
         if journal is not None:
@@ -107,8 +108,11 @@ class Room:
         self._ticker = Ticker(self.config.tick_hz, self.clock())
         while self._running:
             gevent.sleep(max(BREATH_S, self._ticker.wait_s(self.clock())))
-            for _ in range(self._ticker.due(self.clock())):
-                self.tick()
+            for again in range(self._ticker.due(self.clock())):
+                if again:
+                    gevent.sleep(0)  # catching up must not hold up the other rooms
+                if self._running and not self.held:
+                    self.tick()
 
     def tick(self) -> None:
         """One tick, from the sockets' bytes to the sockets' bytes."""
@@ -413,8 +417,7 @@ class Room:
 
     def spectate(self, name: str, connection: Connection) -> Session:
         """A client without a ship, looking at the middle of the world until it asks otherwise."""
-        spectators = len(self.sessions) - self.players
-        if spectators >= self.config.max_spectators:
+        if self.spectators >= self.config.max_spectators:
             raise ProtocolViolation(Close.FULL, "no more spectators; try again later")
         session = Session(self, self._seats.take(), NO_SLOT, name, None)
         self._sit(session)
@@ -523,6 +526,19 @@ class Room:
     # ------------------------------------------------------------------ from outside
 
     @property
+    def spectators(self) -> int:
+        return len(self.sessions) - self.players
+
+    @property
+    def humans(self) -> int:
+        """Players and spectators that are no bots."""
+        return sum(not session.bot for session in self.sessions.values())
+
+    def dump(self) -> dict:
+        """What the room needs to go on elsewhere, as msgpack can carry it."""
+        return {"world": self.world.dump(), "sessions": self._playing()}
+
+    @property
     def tick_hz(self) -> float:
         """Ticks that pass for a client in a second."""
         return self.config.tick_hz
@@ -551,11 +567,11 @@ class Room:
             "journal": {"state": "off"} if self.journal is None else self.journal.summary(),
         }
 
-    def close(self, code: Close, reason: str) -> None:
-        """Tell everyone to go and end the loop."""
+    def close(self, code: Close, reason: str, url: str | None = None) -> None:
+        """Tell everyone to go, to `url` if there is one, and end the loop."""
         self._running = False
         for connection in list(self._readers.values()):
-            connection.push(wire.notice(code, reason))
+            connection.push(wire.notice(code, reason, url))
             connection.close(code, reason)
 
     def finish(self) -> None:

@@ -116,14 +116,22 @@ class Conversation:
             self.session.room.announce = self._welcome
             self._welcome()
             return
-        self.session, resumed = self.lobby.enter(
-            self.room_id,
-            self.connection,
-            name=name,
-            token=token,
-            bot=options.get("bot") is True,
-            spectate=options.get("spectate") is True,
-        )
+        ticket = options.get("ticket")
+        try:
+            self.session, resumed = self.lobby.enter(
+                self.room_id,
+                self.connection,
+                name=name,
+                token=token,
+                bot=options.get("bot") is True,
+                spectate=options.get("spectate") is True,
+                ticket=ticket if isinstance(ticket, str) else None,
+            )
+        except ProtocolViolation as violation:
+            if violation.url is not None:
+                notice = wire.notice(violation.code, violation.reason, violation.url)
+                self.connection.push(notice)
+            raise
         self._welcome(resumed)
 
     def _welcome(self, resumed: bool = False) -> None:

@@ -43,6 +43,7 @@ class Shedding:
         self.level = LEVELS[0]
         self.raised = 0
         self._index = 0
+        self._tick_hz = tick_hz
         self._period = 1.0 / tick_hz
         self._lower_after = int(LOWER_AFTER_S * tick_hz)
         self._busy = self._calm = 0
@@ -57,6 +58,10 @@ class Shedding:
             self._move(+1)
         elif self._calm >= self._lower_after:
             self._move(-1)
+
+    def allow(self, share: float) -> None:
+        """Of the process's time, this room may use `share` (0..1]."""
+        self._period = share / self._tick_hz
 
     def _move(self, by: int) -> None:
         index = min(max(self._index + by, 0), len(LEVELS) - 1)

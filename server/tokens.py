@@ -50,6 +50,11 @@ def read(token: str, key: bytes) -> Claim:
     return Claim(*msgpack.unpackb(body))
 
 
+def derived_key(key: bytes, purpose: str) -> bytes:
+    """A key of its own for each kind of token, so that none passes for another."""
+    return hmac.digest(key, purpose.encode(), "sha256")
+
+
 def load_key(secret: str, data_dir: str) -> bytes:
     """The signing key: from the configured secret, or kept in a file only we can read."""
     if secret:

@@ -25,7 +25,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from . import replay
+from . import api, replay
 from .config import Config
 from .connection import Connection
 from .lobby import Lobby
@@ -65,6 +65,7 @@ class Web:
         """Connections ended, by the name of the close code, or LOST."""
         self.websockets: set[int] = set()
         """Descriptors of the open connections."""
+        self.api = api.Api(config, lobby)
         self._take_socket = take_socket
         # Relative, so that it can be read where its parents can't (see privileges.py).
         self._files = _files(Path(os.path.relpath(Path(__file__).parent.parent)) / "clients/web")
@@ -78,6 +79,8 @@ class Web:
         if path == "/ws":
             return self._upgrade(environ, start_response)
         method = environ.get("REQUEST_METHOD", "")  # a malformed request has none
+        if path.startswith("/api/"):
+            return self._api(method, path, environ, start_response)
         if method not in ("GET", "HEAD"):
             return _answer(start_response, "405 Method Not Allowed", b"GET and HEAD only\n",
                            headers=[("Allow", "GET, HEAD")])  # fmt: skip
@@ -87,10 +90,39 @@ class Web:
             answer = _json(start_response, {"scores": self.lobby.scores.top})
         elif path == "/replays.json":
             rows = get_hub().threadpool.apply(replay.listing, (self.config.data_dir,))
+            rows = [row for row in rows if self.lobby.listed(row["room"])]
             answer = _json(start_response, {"replays": rows})
         else:
             answer = self._file(path, environ, start_response)
         return [] if method == "HEAD" else answer
+
+    def _api(
+        self, method: str, path: str, environ: dict, start_response: StartResponse
+    ) -> list[bytes]:
+        origins = self._allowed_origins(environ)
+        if origins is not None and environ.get("HTTP_ORIGIN") not in origins:
+            return _answer(start_response, "403 Forbidden", b'{"error": "origin"}\n',
+                           "application/json")  # fmt: skip
+        secure = self._forwarded(environ, "HTTP_X_FORWARDED_PROTO", environ["wsgi.url_scheme"])
+        request = api.Request(
+            method,
+            path,
+            _site(self._address(environ)),
+            f"{'wss' if secure == 'https' else 'ws'}://{environ.get('HTTP_HOST', '')}",
+            environ.get("CONTENT_TYPE", ""),
+            environ.get("HTTP_AUTHORIZATION", ""),
+            environ["wsgi.input"].read,
+        )
+        status, data, headers = self.api.answer(request)
+        body = json.dumps(data).encode() + b"\n"
+        return _answer(
+            start_response, f"{status.value} {status.phrase}", body, "application/json", headers
+        )
+
+    def _forwarded(self, environ: dict, header: str, default: str) -> str:
+        """What a trusted proxy says of the client's side."""
+        trusted = environ.get("REMOTE_ADDR", "") in self._proxies
+        return environ.get(header, default) if trusted else default
 
     # ------------------------------------------------------------------ pages
 

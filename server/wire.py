@@ -52,12 +52,14 @@ class Close(IntEnum):
 
 
 class ProtocolViolation(Exception):
-    """A client broke the protocol. `code` is the close code, `reason` what it is told."""
+    """A client broke the protocol, or can't be served. `code` is the close code, `reason` what
+    it is told, `url` where to go instead."""
 
-    def __init__(self, code: Close, reason: str):
+    def __init__(self, code: Close, reason: str, url: str | None = None):
         super().__init__(reason)
         self.code = code
         self.reason = reason
+        self.url = url
 
 
 # ------------------------------------------------------------------ client to server
@@ -235,8 +237,8 @@ def pong(time: float, tick: int) -> bytes:
     return frame([PONG, time, tick])
 
 
-def notice(code: int, text: str) -> bytes:
-    return frame([NOTICE, code, text])
+def notice(code: int, text: str, url: str | None = None) -> bytes:
+    return frame([NOTICE, code, text] if url is None else [NOTICE, code, text, url])
 
 
 def heat(width: int, counts: np.ndarray) -> bytes:

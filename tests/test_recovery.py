@@ -101,6 +101,8 @@ def differences(seen: dict[tuple[int, int], dict], folder: Path) -> tuple[list, 
             assert not isinstance(record, journal.Damage), record
             if record[0] == journal.CHECKPOINT and (world is None or world.tick != record[1]):
                 world = game.load_world(record[3])
+            elif record[0] == journal.CHECKPOINT:
+                journal.apply(world, record[5])  # who came after the last tick before a stop
             if record[0] != journal.TICK:
                 continue
             journal.step(world, record)

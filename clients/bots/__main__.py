@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import gevent
@@ -16,6 +18,8 @@ from websockets.exceptions import InvalidURI
 from websockets.uri import WebSocketURI, parse_uri
 
 from .bot import Bot
+from .lobby import Lobby
+from .rooms import Rooms
 from .tally import Tally
 
 JOIN_S = 0.01
@@ -33,6 +37,13 @@ def _url(text: str) -> WebSocketURI:
     if uri is None or uri.secure:
         raise argparse.ArgumentTypeError(f"{text!r}: allowed is ws://HOST:PORT/PATH")
     return uri
+
+
+def _lobby(text: str) -> Lobby:
+    try:
+        return Lobby(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _count(text: str) -> int:
@@ -65,6 +76,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="the server's WebSocket (ws://127.0.0.1:$PORT/ws unless told, PORT being 8000)",
     )
     parser.add_argument(
+        "--lobby",
+        type=_lobby,
+        metavar="URL",
+        help="ask the lobby at http://HOST:PORT for places (quick play) instead of --url",
+    )
+    parser.add_argument(
         "--players",
         type=_count,
         default=os.environ.get("BOTS", "24"),
@@ -85,6 +102,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "--json", type=Path, metavar="PATH", help="write the result there; - is standard output"
     )
     parser.add_argument(
+        "--rooms",
+        type=Path,
+        metavar="PATH",
+        help="a server's notes of its open rooms: play in those as well that want bots",
+    )
+    parser.add_argument(
         "--attached",
         action="store_true",
         help="run as the server's own daemon: quietly, and no longer than the parent process",
@@ -95,10 +118,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 class Crowd:
     """All bots of a run, each in a greenlet of its own."""
 
-    def __init__(self, uri: WebSocketURI, players: int, seed: int) -> None:
+    def __init__(
+        self, uri: WebSocketURI, players: int, seed: int, lobby: Lobby | None = None
+    ) -> None:
         self.tally = Tally()
         self.stopping = Event()
-        self.bots = [Bot(uri, number, seed, self.tally) for number in range(players)]
+        self.bots = [Bot(uri, number, seed, self.tally, lobby) for number in range(players)]
         self._greenlets: list[gevent.Greenlet] = []
 
     def start(self) -> None:
@@ -140,7 +165,7 @@ def _progress(crowd: Crowd, elapsed_s: float) -> str:
 
 def play(options: argparse.Namespace) -> tuple[dict, bool]:
     """Run the crowd as told; returns the result and whether all went well."""
-    crowd = Crowd(options.url, options.players, options.seed)
+    crowd = Crowd(options.url, options.players, options.seed, options.lobby)
     for signum in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(signum, crowd.stopping.set)
     began, cpu_began = time.monotonic(), time.process_time()
@@ -150,8 +175,11 @@ def play(options: argparse.Namespace) -> tuple[dict, bool]:
     if options.attached:
         os.nice(5)  # the server goes first
     crowd.start()
+    rooms = Rooms(options.rooms, partial(_crowd_in, options)) if options.rooms else None
     while True:
         crowd.stopping.wait(0.25)
+        if rooms is not None:
+            rooms.match()
         elapsed_s = time.monotonic() - began
         if live:
             print(f"\r\x1b[K{_progress(crowd, elapsed_s)}", end="", file=sys.stderr, flush=True)
@@ -167,6 +195,8 @@ def play(options: argparse.Namespace) -> tuple[dict, bool]:
     connected = crowd.connected
     lost = [bot for bot in crowd.bots if not bot.connected]
     cpu_percent = 100 * (time.process_time() - cpu_began) / elapsed_s
+    if rooms is not None:
+        rooms.stop()
     crowd.stop()
 
     result = {
@@ -184,6 +214,11 @@ def play(options: argparse.Namespace) -> tuple[dict, bool]:
         for trouble in sorted({bot.trouble for bot in lost})[:5]:
             print(f"bots: {trouble}", file=sys.stderr)
     return result, well
+
+
+def _crowd_in(options: argparse.Namespace, room: str, bots: int) -> Crowd:
+    uri = options.url
+    return Crowd(replace(uri, query=f"room={room}"), bots, options.seed)
 
 
 def table(result: dict) -> str:

@@ -98,17 +98,19 @@ class Session:
         self._began = now
         self._head: dict | None = None
         self._heat: np.ndarray | None = None
-        self._snapshot_at: float | None = None
+        self.snapshot_at: float | None = None
         self._sequence = 0
         self._next_ping = now
+        self.sent_to: str | None = None  # where the server says that the room goes on
 
     @property
     def own(self) -> dict | None:
         """The own ship (SELF by name) in the newest snapshot."""
         return self._head and self._head["self"]
 
-    def hello(self) -> bytes:
-        return wire.encode_hello(self.name, self.token, checksum(), bot=True)
+    def hello(self, ticket: str | None = None) -> bytes:
+        options = {"bot": True} | ({"ticket": ticket} if ticket is not None else {})
+        return wire.encode_hello(self.name, self.token, checksum(), **options)
 
     def receive(self, data: bytes, now: float) -> None:
         """Take in one message from the server."""
@@ -116,9 +118,10 @@ class Session:
         kind = message[0]
         if kind == wire.WELCOME:
             self._take_welcome(wire.check_welcome(message[1]))
+        elif kind == wire.NOTICE:
+            self.sent_to = message[3] if len(message) == 4 else None
         elif self.world is None:
-            if kind != wire.NOTICE:
-                raise wire.WireError(f"message {kind} before WELCOME")
+            raise wire.WireError(f"message {kind} before WELCOME")
         elif kind == wire.SNAPSHOT:
             self._take_snapshot(message[1], message[2], now)
         elif kind == wire.FEED:
@@ -146,9 +149,9 @@ class Session:
         self._head = self.world.apply(head, body)
         self.clock.saw(self._head["tick"], self._head["slack"], now)
         self.tally.snapshots += 1
-        if self._snapshot_at is not None:
-            self.tally.gap(now - self._snapshot_at)
-        self._snapshot_at = now
+        if self.snapshot_at is not None:
+            self.tally.gap(now - self.snapshot_at)
+        self.snapshot_at = now
 
     def transmit(self, now: float) -> list[bytes]:
         """What has to be sent now."""
@@ -185,4 +188,4 @@ class Session:
 
     def overdue(self, now: float) -> bool:
         """Whether the server has been silent for longer than it may."""
-        return now - (self._snapshot_at or self._began) > WELCOME_TIMEOUT_S
+        return now - (self.snapshot_at or self._began) > WELCOME_TIMEOUT_S

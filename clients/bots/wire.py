@@ -36,7 +36,9 @@ class WireError(ValueError):
 # ---------------------------------------------------------------- client to server
 
 
-def encode_hello(name: str, token: str | None = None, schema: int = 0, **options: bool) -> bytes:
+def encode_hello(
+    name: str, token: str | None = None, schema: int = 0, **options: bool | str
+) -> bytes:
     """HELLO; `schema` 0 accepts whatever the server declares.
 
     >>> encode_hello("Ada", bot=True).hex(" ")
@@ -111,6 +113,8 @@ def decode(data: bytes) -> list:
     if kind not in _FIELDS:
         raise WireError(f"unknown message type {kind}")
     name, types = _FIELDS[kind]
+    if kind == NOTICE and len(fields) == 3:
+        types += (str,)
     if len(fields) != len(types) or not all(map(isinstance, fields, types)):
         raise WireError(f"{name} with wrong fields: {fields!r:.80}")
     if kind == HEAT and len(fields[1]) != fields[0] ** 2:

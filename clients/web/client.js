@@ -17,6 +17,7 @@
  *   self: {alive, protected, hp, energy, score, rank, power, streak, respawnS, cooldownS, slot, name},
  *   board: {rows: [[name, score], …], players},
  *   heat: {width, cells},         // cells: Uint8Array or null
+ *   round: {ticks, podiumTicks},  // length of a round, 0 where there are none, and what follows it
  *   fx: [{type, x, y, hue, own, value}, …],   // drained by the renderer: explosion, spawn, hit,
  *                                 // fire, pickup, kill (value: score gained)
  *   feed: [{killer, victim}, …], chat: [{name, text}, …], notices: [text, …],  // drained by the HUD
@@ -65,7 +66,7 @@ export class Client {
   #input = { move: 0, aim: 0, buttons: 0, fireFor: 0 };
   #lastFrame = NaN;
 
-  constructor({ url, name = "", onStatus = () => {}, storage, net = null }) {
+  constructor({ url, name = "", onStatus = () => {}, storage, net = null, place = {} }) {
     this.name = name;
     this.status = { state: "closed", text: "" };
     this.stats = new Stats();
@@ -75,6 +76,7 @@ export class Client {
       url,
       net,
       storage,
+      place,
       onMessage: (message, bytes, now) => this.#receive(message, bytes, now),
       onStatus: (status) => {
         this.status = status;
@@ -163,6 +165,8 @@ export class Client {
     scene.tickHz = welcome.tick_hz;
     scene.size = welcome.size;
     scene.cell = welcome.cell;
+    scene.round.ticks = welcome.rules.round_ticks ?? 0;
+    scene.round.podiumTicks = welcome.rules.podium_ticks ?? 0;
     scene.self.slot = welcome.slot;
     scene.self.name = welcome.name;
     scene.view.x = scene.view.y = welcome.size / 2;
@@ -642,6 +646,7 @@ function emptyScene() {
     },
     board: { rows: [], players: 0 },
     heat: { width: 0, cells: null },
+    round: { ticks: 0, podiumTicks: 0 },
     fx: [],
     feed: [],
     chat: [],

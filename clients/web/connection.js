@@ -7,13 +7,14 @@
  */
 
 import {
-  SNAPSHOT, SUBPROTOCOL, WELCOME, WireError,
+  NOTICE, SNAPSHOT, SUBPROTOCOL, WELCOME, WireError,
   decode, encodeHello, encodeLeave, encodePing, encodeSync,
 } from "./wire.js";
 import { ConditionedSocket, PRESETS } from "./conditioner.js";
 
 const BACKOFF_MS = [1000, 8000]; // so at least 0.5 s
 const RESTART_MS = [200, 1000];
+const MOVE_MS = [0, 150]; // to where the server says that the room goes on
 const BUSY_MS = [4000, 8000];
 const OPENING_MS = 8000; // from connect to WELCOME
 const BEAT_MS = 250;
@@ -65,14 +66,22 @@ export class Connection {
   #bad = 0;
   #welcomed = false;
   #listening = null; // to the page, while a connection is wanted
+  #tokenKey;
+  #ticket;
+  #find;
+  #sentTo = ""; // where the server says that the room goes on
 
   /**
    * `onMessage(message, bytes, nowMs)`: every decoded message of the server;
    * `onStatus({state, text})`; `storage`: Web Storage for the token; `net`: null, the name of a
-   * preset of the conditioner, or its settings.
+   * preset of the conditioner, or its settings. `place`: the lobby's `{ticket, room, find}`;
+   * `find(token)` tells, as a promise, where to go when the server can't be reached any more.
    */
-  constructor({ url, onMessage, onStatus, storage = sessionStorage, net = null }) {
+  constructor({ url, onMessage, onStatus, storage = sessionStorage, net = null, place = {} }) {
     this.#url = url;
+    this.#tokenKey = tokenKey(place.room ?? url);
+    this.#ticket = place.ticket ?? null;
+    this.#find = place.find ?? null;
     this.#net = typeof net === "string" ? PRESETS[net] ?? null : net;
     this.#storage = storage;
     this.onMessage = onMessage;
@@ -162,7 +171,10 @@ export class Connection {
     this.#heardAt = this.helloAt = performance.now();
     this.#bad = 0;
     this.#say("joining", "Joining …");
-    this.send(encodeHello({ ...this.#hello, token: this.#token }));
+    const { name, options } = this.#hello;
+    const ticket = this.#ticket === null ? {} : { ticket: this.#ticket };
+    this.#ticket = null; // good for once
+    this.send(encodeHello({ name, options: { ...options, ...ticket }, token: this.#token }));
   }
 
   #received(data) {
@@ -172,6 +184,7 @@ export class Connection {
     try {
       const message = decode(new Uint8Array(data));
       if (message[0] === WELCOME) this.#welcome(message[1]);
+      if (message[0] === NOTICE) this.#sentTo = message[3] ?? "";
       this.onMessage(message, data.byteLength, now);
       if (message[0] === SNAPSHOT) {
         this.#bad = 0;
@@ -194,6 +207,14 @@ export class Connection {
   }
 
   #closed(code, reason) {
+    if (this.#sentTo) {
+      const url = new URL(this.#sentTo, this.#url);
+      url.protocol = new URL(this.#url).protocol; // no less secure than before
+      this.#url = url.href;
+      this.#sentTo = "";
+      this.#lost({ then: RECONNECT, wait: MOVE_MS, text: "The room moves." });
+      return;
+    }
     const after = AFTER_CLOSE[code] ?? DROPPED;
     this.#lost(reason && after.then === STOP ? { ...after, text: `${after.text} (${reason})` } : after);
   }
@@ -208,7 +229,24 @@ export class Connection {
     const delay = between(wait ?? backoff(this.#attempts));
     this.#attempts++;
     this.#say("reconnecting", `${text} Reconnecting …`);
-    this.#retryTimer = setTimeout(() => this.#connect(), delay);
+    const again = this.#attempts > 1 && this.#find ? () => this.#seek() : () => this.#connect();
+    this.#retryTimer = setTimeout(again, delay);
+  }
+
+  /** The server was not there twice: ask the lobby where the game goes on, then connect. */
+  async #seek() {
+    const wanted = this.#hello;
+    try {
+      const { url, ticket } = await this.#find(this.#token);
+      if (this.#hello !== wanted) return;
+      this.#url = url;
+      this.#ticket = ticket;
+    } catch (error) {
+      if (this.#hello !== wanted) return;
+      this.#lost({ then: RECONNECT, text: error.message });
+      return;
+    }
+    this.#connect();
   }
 
   #beat() {
@@ -248,10 +286,6 @@ export class Connection {
     this.onStatus(this.status);
   }
 
-  get #tokenKey() {
-    return `tickstorm.token ${this.#url}`;
-  }
-
   get #token() {
     return this.#storage.getItem(this.#tokenKey);
   }
@@ -259,6 +293,11 @@ export class Connection {
   #forgetToken() {
     this.#storage.removeItem(this.#tokenKey);
   }
+}
+
+/** Where the token of a room, or of a socket's URL, is kept. */
+export function tokenKey(room) {
+  return `tickstorm.token ${room}`;
 }
 
 function between([low, high]) {

@@ -3,14 +3,19 @@
 import { Attract } from "./attract.js";
 import { Audio } from "./audio.js";
 import { Client } from "./client.js";
+import { tokenKey } from "./connection.js";
 import { PRESETS } from "./conditioner.js";
 import { Hud } from "./hud.js";
 import { Input } from "./input.js";
+import { Lobby, LobbyError } from "./lobby.js";
 import { Overlay } from "./overlay.js";
 import { AutoQuality, LEVELS } from "./quality.js";
 import { Renderer } from "./render.js";
+import { Rounds } from "./rounds.js";
 import { inventName, openStorage, Settings } from "./settings.js";
 import { Spectator, watched } from "./spectate.js";
+
+const LAST_ROOM = "tickstorm.room";
 
 const byId = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
@@ -28,38 +33,77 @@ const chatText = byId("chat-text");
 
 const coarse = matchMedia("(pointer: coarse)").matches;
 const automatic = new AutoQuality();
-const watching = watched(query); // a room or a replay, without a ship
+const session = openStorage("sessionStorage");
+const rounds = new Rounds();
+const asked = watched(query); // a room or a replay, without a ship
+const lobby = new Lobby({
+  room: query.get("room"),
+  watching: asked !== null && asked.replay === null,
+  onFly: () => byId("join").requestSubmit(),
+});
+let watching = asked;
 let client = null;
 let spectator = null;
+let flight = 0; // counts the attempts to find a room
 let playing = false; // whether the game is on the screen, connected or coming back
 
 // Joining and leaving.
 
-function socketUrl() {
+/** Ask the lobby for a place and go there; a full or waiting lobby is asked again. */
+async function fly(name) {
+  const attempt = ++flight;
+  byId("join-note").textContent = "";
+  if (asked?.replay) {
+    join(name, { url: replayUrl(asked.replay), ticket: null, room: `replay ${asked.replay}` });
+    return;
+  }
+  watching = lobby.watching ? { replay: null } : null;
+  try {
+    const last = session.getItem(LAST_ROOM);
+    const place = await lobby.find(last && !watching ? session.getItem(tokenKey(last)) : null);
+    if (attempt === flight) join(name, place);
+  } catch (error) {
+    if (!(error instanceof LobbyError)) throw error;
+    if (attempt !== flight) return;
+    byId("join-note").textContent = `${error.message}${error.retryS ? " Trying again …" : ""}`;
+    if (error.retryS) {
+      setTimeout(() => attempt === flight && fly(name), error.retryS * 1000);
+    }
+  }
+}
+
+function replayUrl(replay) {
   const url = new URL("ws", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  const asked = new URLSearchParams();
-  if (query.has("room")) asked.set("room", query.get("room"));
-  // Named in a live room too, so that the token of a ship in this tab is another's.
-  if (watching) asked.set(watching.replay ? "replay" : "spectate", watching.replay ?? "1");
-  url.search = asked.toString();
+  url.search = new URLSearchParams({ replay }).toString();
   return url.href;
 }
 
-function join(name) {
+function join(name, { url, ticket, room }) {
   client?.leave();
   spectator?.close();
+  if (!watching) session.setItem(LAST_ROOM, room);
   client = new Client({
-    url: socketUrl(),
+    url,
     name,
     onStatus: showStatus,
-    storage: openStorage("sessionStorage"),
+    storage: session,
     net: settings.get("net") || null,
+    place: {
+      ticket,
+      // The token of a ship in this tab is another's.
+      room: watching ? `watch ${room}` : room,
+      find: asked?.replay ? null : (token) => {
+        lobby.avoid();
+        return lobby.find(watching ? null : token);
+      },
+    },
   });
   window.tickstorm.client = client;
   hud.reset();
   renderer.particles.clear();
   playing = true;
+  document.body.classList.toggle("watching", watching !== null);
   if (watching) {
     const { replay } = watching;
     const [camera, ratio] = [renderer.camera, () => renderer.ratio];
@@ -71,6 +115,7 @@ function join(name) {
 }
 
 function leave(note = "") {
+  flight++;
   const left = client;
   client = null;
   window.tickstorm.client = null;
@@ -89,6 +134,7 @@ function showPage() {
     playing ? "on-game" : "on-title",
   );
   byId("title").hidden = playing;
+  lobby.shown = !playing;
   input.releaseAll();
   audio.drive(0);
   if (playing) document.activeElement?.blur();
@@ -114,7 +160,7 @@ byId("join").addEventListener("submit", (event) => {
   event.preventDefault();
   const name = byId("name").value.trim() || inventName();
   settings.set("name", name);
-  join(name);
+  fly(name);
 });
 
 // Settings.
@@ -241,6 +287,7 @@ function frame(now) {
     client.sample(now);
     spectator?.sample(now, dt);
     hud.update(client.scene, client.stats, now);
+    rounds.update(client.scene);
   }
   if (!arrived) attract.step(dt);
   const scene = arrived ? client.scene : attract.scene;
@@ -264,7 +311,6 @@ window.tickstorm = { client, settings, renderer };
 if (query.has("overlay")) overlay.toggle(true);
 if (coarse) document.body.classList.add("uses-touch");
 fit();
-document.body.classList.toggle("watching", watching !== null);
-if (query.has("autojoin") || watching) join(settings.get("name"));
+if (query.has("autojoin") || asked) fly(settings.get("name"));
 else if (!coarse) byId("name").select();
 requestAnimationFrame(frame);

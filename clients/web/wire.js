@@ -264,13 +264,16 @@ const SHAPES = new Map([
   [REPLAYING, ["number", "number", "number", "number"]],
 ]);
 
+const NOTICE_WITH_URL = ["number", "string", "string"];
+
 /** One message from the server, `[type, field, …]`, its shape checked. */
 export function decode(bytes) {
   const message = unpack(bytes);
   if (!Array.isArray(message) || !SHAPES.has(message[0])) {
     throw new WireError("not a message of this protocol");
   }
-  const shape = SHAPES.get(message[0]);
+  const moves = message[0] === NOTICE && message.length === 4;
+  const shape = moves ? NOTICE_WITH_URL : SHAPES.get(message[0]);
   if (message.length !== 1 + shape.length || !shape.every((s, i) => fits(message[i + 1], s))) {
     throw new WireError(`message ${message[0]} with wrong fields`);
   }

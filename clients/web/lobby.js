@@ -1,0 +1,270 @@
+/**
+ * The lobby on the title page: which room to fly in, rooms of one's own, the best of all time.
+ * API.md describes what is asked of the server.
+ *
+ * `Lobby.find(token)` answers with `{url, ticket, room}`; the page joins there.
+ */
+
+const LIST_MS = 3000;
+const FAR_WAIT_S = 2; // between attempts when the server doesn't say
+const CODE = /^[0-9A-Z]{8}$/;
+
+/** The server's no, for people to read. `retryS`: when to ask again, or 0. */
+export class LobbyError extends Error {
+  constructor(message, retryS = 0, word = "") {
+    super(message);
+    this.retryS = retryS;
+    this.word = word;
+  }
+}
+
+/** Ask the API. Throws LobbyError. */
+export async function ask(method, path, body) {
+  let response;
+  let answer;
+  try {
+    response = await fetch(`api/${path}`, {
+      method,
+      headers: body === undefined ? {} : { "Content-Type": "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    answer = await response.json();
+  } catch {
+    throw new LobbyError("The server does not answer.", FAR_WAIT_S);
+  }
+  if (response.ok) return answer;
+  const retryS = Number(response.headers.get("Retry-After")) || 0;
+  throw new LobbyError(answer.message ?? "The server refuses.", retryS, answer.error);
+}
+
+/** A code as it is typed or read out: "k7pq-2mxw" → "K7PQ2MXW"; null if it can't be one. */
+export function codeIn(text) {
+  const code = text.toUpperCase().replace(/[^0-9A-Z]/g, "");
+  return CODE.test(code) ? code : null;
+}
+
+/** A place's websocket, as secure as the page. */
+function socketUrl(url) {
+  const socket = new URL(url, location.href);
+  if (location.protocol === "https:") socket.protocol = "wss:";
+  return socket.href;
+}
+
+function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+const byId = (id) => document.getElementById(id);
+
+function element(name, text, className = "") {
+  const made = document.createElement(name);
+  made.textContent = text;
+  made.className = className;
+  return made;
+}
+
+export class Lobby {
+  #room; // the room to fly in; null is quick play
+  #avoid = []; // nodes that did not answer
+  #node = ""; // that was found last
+  #watching = false;
+  #key = "";
+  #own = null; // the room that was created here, with its link
+
+  /**
+   * `onFly()`: somebody chose a room and wants in; `room`: of the page's URL, or null;
+   * `watching`: without a ship.
+   */
+  constructor({ room, watching, onFly }) {
+    this.onFly = onFly;
+    this.shown = true;
+    byId("room-leave").addEventListener("click", () => this.choose(null));
+    byId("room-new").addEventListener("click", () => this.#openCreate());
+    byId("room-leaders").addEventListener("click", () => this.#openLeaders());
+    byId("room-code").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#enterCode();
+    });
+    byId("create-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#create();
+    });
+    byId("create-cancel").addEventListener("click", () => byId("create").close());
+    byId("invite-copy").addEventListener("click", () => this.#copy());
+    byId("invite-go").addEventListener("click", () => {
+      byId("invite").close();
+      this.#fly(this.#own.room);
+    });
+    this.choose(room);
+    this.#watching = watching;
+    setInterval(() => this.#refresh(), LIST_MS);
+    this.#refresh();
+  }
+
+  get watching() {
+    return this.#watching;
+  }
+
+  /** A room by its id or code, null for quick play. It stands in the page's URL. */
+  async choose(room) {
+    this.#room = room;
+    this.#watching = false;
+    const url = new URL(location.href);
+    if (room === null) url.searchParams.delete("room");
+    else url.searchParams.set("room", room);
+    history.replaceState(null, "", url);
+    byId("room-chosen").hidden = room === null;
+    byId("room-name").textContent = room ?? "";
+    if (room === null) return;
+    try {
+      const { name, players, capacity } = await ask("GET", `rooms/${encodeURIComponent(room)}`);
+      if (this.#room === room) {
+        byId("room-name").textContent = `${name} · ${players} of ${capacity}`;
+      }
+    } catch (error) {
+      byId("room-name").textContent = error.message;
+    }
+  }
+
+  /**
+   * Where to connect: the session of `token` if it is still there, the chosen room, or any.
+   * Throws LobbyError.
+   */
+  async find(token = null) {
+    const watch = this.#watching;
+    if (token !== null) {
+      try {
+        return this.#found(await ask("POST", "join", { token, avoid: this.#avoid }));
+      } catch (error) {
+        if (error.retryS) throw error;
+      }
+    }
+    const wanted = this.#room === null ? { quick: true } : { room: codeIn(this.#room) ?? this.#room };
+    return this.#found(await ask("POST", "join", { ...wanted, watch, avoid: this.#avoid }));
+  }
+
+  /** The place that was found did not answer: the next one is to be elsewhere. */
+  avoid() {
+    this.#avoid = this.#node ? [this.#node] : [];
+  }
+
+  #found({ url, ticket, room, node }) {
+    this.#avoid = [];
+    this.#node = node;
+    return { url: socketUrl(url), ticket, room };
+  }
+
+  #fly(room, watching = false) {
+    this.choose(room);
+    this.#watching = watching;
+    this.onFly();
+  }
+
+  // The list.
+
+  async #refresh() {
+    if (!this.shown || document.hidden) return;
+    let rooms = [];
+    try {
+      rooms = (await ask("GET", "rooms")).rooms;
+      byId("rooms-note").textContent = "";
+    } catch (error) {
+      byId("rooms-note").textContent = error.message;
+      return;
+    }
+    byId("rooms").replaceChildren(...rooms.slice(0, 30).map((room) => this.#row(room)));
+  }
+
+  #row(room) {
+    const row = element("li", "");
+    row.dataset.room = room.room;
+    const fly = element("button", "Fly", "plain");
+    const watch = element("button", "Watch", "plain");
+    fly.type = watch.type = "button";
+    fly.disabled = room.players >= room.capacity;
+    fly.setAttribute("aria-label", `Fly in ${room.name}`);
+    watch.setAttribute("aria-label", `Watch ${room.name}`);
+    fly.addEventListener("click", () => this.#fly(room.room));
+    watch.addEventListener("click", () => this.#fly(room.room, true));
+    const name = element("span", room.name, "name");
+    if (room.round_s) name.append(element("small", `${Math.round(room.round_s / 60)} min rounds`));
+    row.append(name, element("b", `${room.players}/${room.capacity}`), fly, watch);
+    return row;
+  }
+
+  #enterCode() {
+    const input = byId("room-code-text");
+    const code = codeIn(input.value);
+    if (code === null) {
+      byId("rooms-note").textContent = "A code has eight letters and digits.";
+      return;
+    }
+    input.value = "";
+    this.#fly(code);
+  }
+
+  // A room of one's own.
+
+  #openCreate() {
+    this.#key = newKey(); // the same for every attempt to create this room
+    byId("create-note").textContent = "";
+    byId("create").showModal();
+  }
+
+  async #create() {
+    const form = byId("create-form").elements;
+    const [capacity, bots] = [Number(form.capacity.value), Number(form.bots.value)];
+    try {
+      this.#own = await ask("POST", "rooms", {
+        key: this.#key,
+        name: form.name.value.trim(),
+        public: form.public.checked,
+        capacity,
+        size: Number(form.size.value),
+        bots: Math.min(bots, capacity - 1),
+        round_s: Number(form.round_s.value),
+      });
+    } catch (error) {
+      byId("create-note").textContent = error.message;
+      return;
+    }
+    byId("create").close();
+    byId("invite-link").value = new URL(this.#own.link, location.href).href;
+    byId("invite-code").textContent = this.#own.code;
+    byId("invite-copied").textContent = "";
+    byId("invite").showModal();
+    byId("invite-link").select();
+  }
+
+  async #copy() {
+    const link = byId("invite-link");
+    link.select();
+    try {
+      await navigator.clipboard.writeText(link.value);
+      byId("invite-copied").textContent = "Copied.";
+    } catch {
+      byId("invite-copied").textContent = "Press Ctrl+C to copy.";
+    }
+  }
+
+  // The best of all time.
+
+  async #openLeaders() {
+    byId("leaders").showModal();
+    const rows = byId("leaders-rows");
+    try {
+      const { leaders } = await ask("GET", "leaderboard");
+      rows.replaceChildren(
+        ...leaders.map(({ name, score }) => {
+          const row = element("li", "");
+          row.append(element("span", name), element("b", String(score)));
+          return row;
+        }),
+      );
+      byId("leaders-note").textContent = leaders.length ? "" : "Nobody yet. Be the first.";
+    } catch (error) {
+      byId("leaders-note").textContent = error.message;
+    }
+  }
+}

@@ -1,0 +1,315 @@
+"""This process in the directory: says what is here, opens and closes what it is told, and
+lets ticket holders in.
+
+A room that the directory gives to this node is opened when the first player comes with a
+ticket or a token, or with the next beat if it has been played before. A shared room's state
+goes to the directory every `SHARE_S` seconds and when it is handed over; wherever it is
+opened next, it goes on from there, with the same ships and scores.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from time import monotonic, time
+from typing import NamedTuple
+
+import gevent
+import msgpack
+from gevent.lock import BoundedSemaphore
+
+from . import tokens
+from .config import Config
+from .directory import (
+    BEAT_S,
+    LEASE_S,
+    TICKET_S,
+    Directory,
+    NodeReport,
+    Place,
+    Refused,
+    RoomInfo,
+    RoomReport,
+    Unavailable,
+)
+from .lobby import Lobby
+from .room import Room
+from .wire import Close, ProtocolViolation
+
+log = logging.getLogger("tickstorm.node")
+
+SHARE_S = 3.0
+"""Time between two shared checkpoints of a room: what is lost with a node, at most."""
+
+CODE_LETTERS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+CODE_LENGTH = 8
+"""Room ids are invite codes: 8.5e11 of them, without letters that look alike."""
+
+
+class Admission(NamedTuple):
+    """What a ticket opens. `ticket` is its id."""
+
+    room: Room
+    watch: bool
+    ticket: str
+
+
+class Node:
+    """Calls that reach a shared directory wait, so they belong into greenlets, never a tick."""
+
+    def __init__(self, config: Config, key: bytes, lobby: Lobby, directory: Directory):
+        self.id = config.node or f"{config.host}:{config.port}"
+        self.config = config
+        self.lobby = lobby
+        self.directory = directory
+        self.draining = False
+        self.trouble = ""  # why the directory can't be reached, or nothing
+        self._ticket_key = tokens.derived_key(key, "ticket")
+        self._owner_key = tokens.derived_key(key, "owner")
+        self._arrived: dict[str, list[str]] = {}  # by room: tickets whose players came
+        self._reserved: dict[str, int] = {}  # by room: seats that tickets hold
+        self._empty_since: dict[str, float] = {}
+        self._closed: list[str] = []
+        self._opening = BoundedSemaphore()
+        self._told: dict[str, int] = {}  # scores that the directory has
+        lobby.node = self
+
+    # ------------------------------------------------------------------ the beat
+
+    def run(self) -> None:
+        """Greenlet: beat, share checkpoints, close what is empty."""
+        shared_at = monotonic()
+        while True:
+            began = monotonic()
+            self.close_empty()
+            self.beat()
+            self.lobby.balance()
+            if self.directory.shared and began - shared_at >= SHARE_S:
+                shared_at = began
+                self.share()
+            gevent.sleep(max(0.0, BEAT_S - (monotonic() - began)))
+
+    def beat(self) -> None:
+        """Tell the directory what is here, and do what it says."""
+        config = self.config
+        rooms = [
+            RoomReport(
+                id,
+                self.lobby.infos[id],
+                room.players,
+                room.spectators,
+                list(self._arrived.get(id, [])),
+            )
+            for id, room in self.lobby.rooms.items()
+        ]
+        closed = list(self._closed)
+        report = NodeReport(
+            self.id,
+            config.node_url,
+            config.max_players,
+            config.max_rooms,
+            self.draining,
+            rooms,
+            closed,
+        )
+        try:
+            orders = self.directory.beat(report)
+        except Unavailable as error:
+            if not self.trouble:
+                log.error("%s; the rooms here play on, nobody new can join", error)
+            self.trouble = str(error)
+            self._told = {}
+            return
+        if self.trouble:
+            log.info("the directory is back; this node is registered again")
+            self.trouble = ""
+        self._closed = self._closed[len(closed) :]
+        for said in rooms:
+            waiting = self._arrived.get(said.id)
+            if waiting:
+                self._arrived[said.id] = waiting[len(said.arrived) :]
+        self._reserved = orders.reserved
+        for id in orders.close:
+            self.shut(id, Close.NO_ROOM, "the room was closed by its owner")
+        for id in orders.lost:
+            self._give_up(id)
+        if not self.draining:
+            for id in orders.open:
+                self._open(id)
+            self.lobby.open_default()
+
+    def _give_up(self, id: str) -> None:
+        """Another node has this room by now: whoever is still here goes there."""
+        log.warning("room %s went to another node while this one was not heard of", id)
+        try:
+            url = self.address(self.directory.find(id))
+        except (Refused, Unavailable):
+            url = None
+        self.lobby.shut(id, Close.RESTART, "the room moved", url)
+
+    def shut(self, id: str, code: Close, reason: str) -> None:
+        """Close a room for good."""
+        self.lobby.shut(id, code, reason)
+        self._closed.append(id)
+        self._arrived.pop(id, None)
+        self._empty_since.pop(id, None)
+
+    def close_empty(self) -> None:
+        """Rooms in which there was nobody but bots for a while close; the node's own never do."""
+        now = monotonic()
+        for id, room in list(self.lobby.rooms.items()):
+            if self.lobby.infos[id].keep or room.humans or self._reserved.get(id):
+                self._empty_since.pop(id, None)
+            elif now - self._empty_since.setdefault(id, now) >= self.config.empty_seconds:
+                log.info("room %s closes: it was empty for %d s", id, self.config.empty_seconds)
+                self.shut(id, Close.NO_ROOM, "the room was empty")
+
+    def share(self) -> None:
+        """Give the directory a checkpoint of each room, one after the other, and the scores."""
+        for id in list(self.lobby.rooms):
+            room = self.lobby.rooms.get(id)
+            if room is None:
+                continue
+            try:
+                self.directory.save(self.id, id, msgpack.packb(self.lobby.dump(id)))
+            except (Refused, Unavailable) as error:
+                log.warning("no checkpoint of room %s: %s", id, error)
+            gevent.sleep(0)
+        best = {row["name"]: row["score"] for row in self.lobby.scores.top}
+        if best != self._told:
+            try:
+                self.directory.score(best)
+                self._told = best
+            except Unavailable as error:
+                log.warning("scores are not shared: %s", error)
+
+    # ------------------------------------------------------------------ rooms that come and go
+
+    def _open(self, id: str) -> Room | None:
+        """Open a room that the directory says is ours, as it was last shared."""
+        with self._opening:  # all its players come at once, and it needs to be fetched once
+            if id not in self.lobby.rooms:
+                info, state = self.directory.fetch(self.id, id)
+                self.lobby.open(id, info, msgpack.unpackb(state) if state else None)
+            return self.lobby.rooms[id]
+
+    def drain(self) -> None:
+        """Take no more rooms, and hand each one to another node; its players follow. What nobody
+        takes stays here, in its journal."""
+        self.draining = True
+        self.beat()  # from now on nobody new is sent here
+        for id in sorted(self.lobby.rooms, key=lambda id: -self.lobby.rooms[id].players):
+            room = self.lobby.rooms[id]
+            if not room.sessions and self.lobby.infos[id].keep:
+                # Nobody would miss it, and there will be another when we start again.
+                self.shut(id, Close.RESTART, "the server restarts")
+                continue
+            room.held = True
+            try:
+                state = msgpack.packb(self.lobby.dump(id))
+                place = self.directory.hand_over(self.id, id, state)
+            except (Refused, Unavailable) as error:
+                room.held = False
+                log.warning("room %s stays here: %s", id, error)
+                continue
+            log.info("room %s goes to node %s at tick %d", id, place.node, room.world.tick)
+            self.lobby.shut(id, Close.RESTART, "the room moves", self.address(place))
+        self.beat()
+        try:
+            self.directory.leave(self.id)
+        except (Refused, Unavailable):
+            pass  # the lease will end
+
+    # ------------------------------------------------------------------ tickets and owners
+
+    def address(self, place: Place) -> str | None:
+        """Where a place's websocket is; relative to the page unless NODE_URL is a whole URL."""
+        return place.url and f"{place.url}?room={place.room}"
+
+    def sign(self, room: str, ticket: str) -> str:
+        """The signed ticket of a seat that is held under the id `ticket`."""
+        claim = tokens.Claim(room, ticket, time() + TICKET_S)
+        return tokens.sign(claim, self._ticket_key)
+
+    def owner_token(self, room: str) -> str:
+        """What proves that somebody created this room."""
+        return tokens.sign(tokens.Claim(room, "owner", 0), self._owner_key)
+
+    def owns(self, token: str, room: str) -> bool:
+        try:
+            return tokens.read(token, self._owner_key).room == room
+        except tokens.BadToken:
+            return False
+
+    def admit(self, signed: str, room_id: str | None) -> Admission:
+        """Use a ticket. Raises ProtocolViolation, with what is wrong with it."""
+        try:
+            claim = tokens.read(signed, self._ticket_key)
+        except tokens.BadToken:
+            raise ProtocolViolation(Close.TOKEN, "not a ticket of this server") from None
+        if room_id is not None and room_id != claim.room:
+            raise ProtocolViolation(Close.TOKEN, "the ticket is for another room")
+        if claim.expires < time():
+            raise ProtocolViolation(Close.TOKEN, "the ticket has expired")
+        try:
+            info, watch = self.directory.redeem(self.id, claim.room, claim.session)
+            room = self.lobby.rooms.get(claim.room) or self._bring(claim.room, info)
+        except Refused as refused:
+            if refused.code == "ticket":
+                raise ProtocolViolation(
+                    Close.TOKEN, "the ticket was used before, or has expired"
+                ) from None
+            raise ProtocolViolation(Close.NO_ROOM, "the room is not here any more") from None
+        except Unavailable as error:
+            raise ProtocolViolation(Close.FULL, f"{error}; try again") from None
+        return Admission(room, watch, claim.session)
+
+    def _bring(self, id: str, info: RoomInfo) -> Room:
+        if self.directory.shared:
+            return self._open(id)
+        return self.lobby.open(id, info)
+
+    def arrived(self, room: str, ticket: str) -> None:
+        """The player of a used ticket has a seat now."""
+        self._arrived.setdefault(room, []).append(ticket)
+        self._reserved[room] = max(0, self._reserved.get(room, 0) - 1)
+
+    def reserved(self, room: str) -> int:
+        """Seats of a room that are held for others."""
+        return self._reserved.get(room, 0)
+
+    def bring(self, id: str) -> Room | None:
+        """A room that isn't open here, for somebody with a token from it; None if there is none.
+
+        Raises ProtocolViolation that sends them on, if another node has it.
+        """
+        if not self.directory.shared:
+            return None
+        try:
+            return self._open(id)
+        except Unavailable as error:
+            raise ProtocolViolation(Close.FULL, f"{error}; try again") from None
+        except Refused:
+            pass
+        try:
+            place = self.directory.find(id)
+        except (Refused, Unavailable):
+            return None
+        raise ProtocolViolation(Close.RESTART, "the room moved", self.address(place))
+
+
+def new_code() -> str:
+    """A room's id, which is its invite code.
+
+    >>> len(new_code()), set(new_code()) <= set(CODE_LETTERS)
+    (8, True)
+    """
+    letters = len(CODE_LETTERS)
+    limit = 256 - 256 % letters  # bytes above it would make some letters likelier
+    chosen = ""
+    while len(chosen) < CODE_LENGTH:
+        chosen += "".join(CODE_LETTERS[b % letters] for b in os.urandom(16) if b < limit)
+    return chosen[:CODE_LENGTH]
+
+
+assert SHARE_S <= LEASE_S + BEAT_S

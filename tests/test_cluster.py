@@ -1,0 +1,276 @@
+"""Several nodes on a real redis-server: moves, crashes, outages. Real uWSGIs throughout."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from clients.bots.conditioner import Conditioner, Conditions
+from tests.cluster import Cluster, NodeServer, wait_for
+from tests.live_server import ROOT
+from tests.lobby_client import Player, api, joined
+
+LEASE_S = 3.0
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(2, ROOMS_PER_MINUTE=0) as both:
+        yield both
+
+
+def create(page, **settings):
+    body = {"key": f"test-{time.monotonic_ns()}", "public": True, **settings}
+    status, room = api(page, "POST", "/api/rooms", body)
+    assert status == 201, room
+    return room
+
+
+def follow(player, **more):
+    """Where the server said that the room goes on, with the player's token."""
+    return Player(player.notices[-1][2], token=player.welcome["token"], **more)
+
+
+def find(page, player, avoid=()):
+    """Ask the lobby where a session is now."""
+    return api(page, "POST", "/api/join", {"token": player.welcome["token"], "avoid": list(avoid)})
+
+
+# ------------------------------------------------------------------ joining
+
+
+def test_any_node_answers_for_all_rooms(cluster):
+    room = create(cluster.nodes[0].page, name="Anywhere")
+    for node in cluster.nodes:
+        player = joined(node.page, room=room["room"])
+        assert player.welcome["room"] == room["room"]
+        player.leave()
+
+
+def test_simultaneous_creates_with_one_key_make_one_room(cluster):
+    answers = []
+
+    def make(page):
+        answers.append(api(page, "POST", "/api/rooms", {"key": "the same key"}))
+
+    threads = [
+        threading.Thread(target=make, args=[node.page]) for node in cluster.nodes for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({answer["room"] for _, answer in answers}) == 1
+    assert sorted(status for status, _ in answers) == [200] * 7 + [201]
+
+
+def test_of_many_racing_for_the_last_seat_one_gets_it(cluster):
+    room = create(cluster.page, capacity=2)
+    first = joined(cluster.page, room=room["room"])
+    answers = []
+
+    def race(page):
+        answers.append(api(page, "POST", "/api/join", {"room": room["room"]})[0])
+
+    threads = [
+        threading.Thread(target=race, args=[node.page]) for node in cluster.nodes for _ in range(5)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [200] + [409] * 9
+    first.leave()
+
+
+def test_a_ticket_opens_nothing_on_another_node(cluster):
+    room = create(cluster.page)
+    _, place = api(cluster.page, "POST", "/api/join", {"room": room["room"]})
+    other = next(node for node in cluster.nodes if node.name != place["node"])
+    refused = Player(other.url, ticket=place["ticket"])
+    assert refused.welcome is None and refused.code == 4009
+    admitted = Player(place["url"], ticket=place["ticket"])
+    assert admitted.welcome is not None
+    admitted.leave()
+
+
+# ------------------------------------------------------------------ moving
+
+
+def test_players_follow_a_drained_nodes_rooms_in_the_same_ships():
+    with Cluster(2) as cluster:
+        players = [joined(cluster.page, f"Player {i}", quick=True) for i in range(3)]
+        watcher = joined(cluster.page, room=players[0].welcome["room"], watch=True)
+        room = players[0].welcome["room"]
+        for player in players:
+            player.see()
+        old = cluster.node_of(room)
+        old.signal(signal.SIGHUP)
+        for player in players:
+            player.listen(seconds=5)
+            began = time.monotonic()
+            assert player.code == 1012 and player.notices[-1][:2] == [1012, "the room moves"]
+            back = follow(player)
+            back.see()
+            assert time.monotonic() - began < 1.0
+            assert back.welcome["resumed"] and back.welcome["slot"] == player.welcome["slot"]
+            assert back.welcome["room"] == room
+            assert back.tick > player.tick
+            assert back.own["score"] == player.own["score"]
+        watcher.listen(seconds=2)
+        assert follow(watcher, spectate=True).welcome["slot"] == 65535
+        # The old node comes back with a fresh room of its own.
+        old.wait_until_up()
+        wait_for(lambda: len(cluster.rooms()) == 3 if old is not cluster.nodes[0] else True)
+        assert cluster.other(old).health()["room_loads"][room]["tick"] > players[0].tick
+
+
+def test_a_rolling_restart_under_playing_bots_loses_nobody(tmp_path):
+    with Cluster(2, ROOM_PLAYERS=20) as cluster:
+        result = tmp_path / "bots.json"
+        bots = subprocess.Popen(
+            [sys.executable, "-m", "clients.bots", "--lobby", cluster.page, "--players", "40"]
+            + ["--seconds", "16", "--seed", "1", "--json", str(result)],
+            stdout=subprocess.DEVNULL,
+            cwd=ROOT,
+        )
+        try:
+            wait_for(lambda: sum(room["players"] for room in cluster.rooms().values()) == 40, 20)
+            for node in reversed(cluster.nodes):  # the lobby that the bots ask is the last
+                node.signal(signal.SIGHUP)
+                wait_for(lambda node=node: node.starts() == 2, 15)
+                node.wait_until_up()
+            bots.wait(30)
+        finally:
+            bots.kill()
+        tally = json.loads(result.read_text())
+        assert tally["connected"] == 40 and tally["errors"] == 0
+        assert tally["reconnects"] >= 40 and tally["resumed"] == tally["reconnects"]
+        assert tally["scores_lost"] == 0
+        assert tally["pause_ms_max"] < 1500  # on a busy machine; the figures are in the README
+
+
+# ------------------------------------------------------------------ what dies
+
+
+def test_a_killed_nodes_rooms_come_back_elsewhere_from_their_last_shared_checkpoint():
+    with Cluster(2) as cluster:
+        room = create(cluster.page, name="Survivor")
+        player = joined(cluster.page, room=room["room"])
+        node = next(one for one in cluster.nodes if one.name == player.place["node"])
+        cluster.page = cluster.other(node).page
+        player.listen(seconds=4)  # a checkpoint is shared every three seconds
+        node.kill()
+        died = time.monotonic()
+        # The first join may still be sent to the dead node; never the second.
+        _, place = api(cluster.page, "POST", "/api/join", {"quick": True})
+        status, place = api(
+            cluster.page, "POST", "/api/join", {"quick": True, "avoid": [node.name]}
+        )
+        assert status == 200 and place["node"] != node.name
+        status, answer = find(cluster.page, player, avoid=[node.name])
+        assert (status, answer["error"]) == (503, "away")
+        wait_for(lambda: find(cluster.page, player, avoid=[node.name])[0] == 200)
+        _, place = find(cluster.page, player)
+        back = Player(place["url"], token=player.welcome["token"])
+        back.see()
+        assert time.monotonic() - died < LEASE_S + 3
+        assert back.welcome["resumed"] and back.welcome["slot"] == player.welcome["slot"]
+        # No more than the time between two shared checkpoints was played in vain.
+        assert player.tick - back.tick <= 20 * (3.0 + 1.5)
+        wait_for(lambda: all(r["room"] != node.name for r in cluster.rooms().values()))
+
+
+def test_a_node_that_was_halted_gives_up_what_others_have_by_now():
+    with Cluster(2) as cluster:
+        room = create(cluster.page)
+        player = joined(cluster.page, room=room["room"])
+        node = next(one for one in cluster.nodes if one.name == player.place["node"])
+        cluster.page = cluster.other(node).page
+        player.listen(seconds=4)
+        node.signal_all(signal.SIGSTOP)
+        try:
+            wait_for(
+                lambda: (
+                    api(cluster.page, "POST", "/api/join", {"room": room["room"]})[1].get("node")
+                    == cluster.other(node).name
+                )
+            )
+        finally:
+            node.signal_all(signal.SIGCONT)
+        player.listen(seconds=5)
+        assert player.code == 1012
+        back = follow(player)
+        assert back.welcome["resumed"]
+        wait_for(lambda: room["room"] not in node.health()["room_loads"])
+
+
+def test_a_node_that_halts_for_less_than_its_lease_keeps_its_rooms(cluster):
+    player = joined(cluster.page, quick=True)
+    node = next(one for one in cluster.nodes if one.name == player.place["node"])
+    node.signal_all(signal.SIGSTOP)
+    time.sleep(1.0)
+    node.signal_all(signal.SIGCONT)
+    time.sleep(LEASE_S)
+    player.see()
+    assert player.code is None and player.welcome["room"] in node.health()["room_loads"]
+    player.leave()
+
+
+def test_without_redis_games_go_on_and_joins_say_why_they_wait():
+    with Cluster(2) as cluster:
+        player = joined(cluster.page, quick=True)
+        cluster.redis.stop()
+        status, answer = api(cluster.page, "POST", "/api/join", {"quick": True})
+        assert (status, answer["error"]) == (503, "directory")
+        assert "directory does not answer" in answer["message"]
+        assert api(cluster.page, "POST", "/api/rooms", {"key": "some key"})[0] == 503
+        wait_for(lambda: "does not answer" in cluster.nodes[0].health()["directory"])
+        player.see()
+        before = player.tick
+        player.listen(seconds=4)  # longer than a lease
+        assert player.code is None and player.tick - before > 60
+        cluster.redis.start()
+        took = wait_for(lambda: len(cluster.rooms()) == 2)
+        assert took < 3
+        assert cluster.rooms()[player.welcome["room"]]["players"] == 1
+        other = joined(cluster.page, quick=True)
+        assert other.welcome["room"] == player.welcome["room"]
+        assert player.code is None
+
+
+def test_a_hanging_redis_holds_up_joins_and_no_tick(cluster):
+    player = joined(cluster.page, quick=True)
+    node = next(one for one in cluster.nodes if one.name == player.place["node"])
+    before = node.health()
+    cluster.redis.halt()
+    try:
+        status, answer = api(cluster.page, "POST", "/api/join", {"quick": True})
+        assert (status, answer["error"]) == (503, "directory")
+        player.listen(seconds=1.5)
+    finally:
+        cluster.redis.go_on()
+    after = node.health()
+    assert after["stats"]["skipped_ticks"] == before["stats"]["skipped_ticks"]
+    assert player.code is None
+    wait_for(lambda: api(cluster.page, "POST", "/api/join", {"quick": True})[0] == 200)
+    player.leave()
+
+
+def test_over_a_slow_way_to_redis_joins_are_slow_and_right(cluster):
+    slow = Conditions(latency_ms=100)
+    with Conditioner(("127.0.0.1", cluster.redis.port), slow, seed=1) as way:
+        with NodeServer("far", f"redis://{way.host}:{way.port}/0") as node:
+            wait_for(lambda: len(cluster.rooms()) >= 3)
+            began = time.monotonic()
+            player = joined(node.page, quick=True)
+            assert 0.2 < time.monotonic() - began < 3
+            player.see()
+            assert node.health()["stats"]["skipped_ticks"] == 0
+            player.leave()
