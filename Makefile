@@ -37,7 +37,8 @@ test: setup lint ## all tests, in a real browser too
 	@sh tests/chromium.sh
 	@sh tests/nginx.sh
 	@sh deploy/packages.sh redis-server || true
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m 'not alone' --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m alone
 
 lint: setup ## style and common mistakes
 	$(BIN)/ruff check .

@@ -11,6 +11,8 @@ import pytest
 
 from bench import chaos
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parent.parent
 
 

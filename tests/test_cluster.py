@@ -16,6 +16,8 @@ from tests.cluster import Cluster, NodeServer, wait_for
 from tests.live_server import ROOT
 from tests.lobby_client import Player, api, joined
 
+pytestmark = pytest.mark.alone
+
 LEASE_S = 3.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 
 from tests.live_server import ROOT, free_port
 from tests.lobby_client import Player, api, joined, playing
+
+pytestmark = pytest.mark.alone
 
 pytest_plugins = ["tests.browser", "tests.pages"]
 
@@ -66,12 +69,13 @@ def public(tmp_path):
         Player.drop_all()
         everything = below(process.pid)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         left = [pid for pid in everything if Path(f"/proc/{pid}").exists()]
         assert not left, "processes were left behind"
     finally:
         if process.poll() is None:
-            process.kill()
+            for pid in below(process.pid):  # or they would outlive the tests
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_a_cluster_is_one_address_and_restarts_without_losing_anybody(public, tmp_path, visit):

@@ -30,6 +30,8 @@ from tests.raw_client import ROOT, RawClient, connect, frame, request, upgrade
 from tests.test_bad_input import FRAMES
 from tests.test_wire import BYTES
 
+pytestmark = pytest.mark.alone
+
 BOTS = 50
 ATTACK_S = 2.0
 QUIET_S = 2.0

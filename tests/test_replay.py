@@ -23,6 +23,8 @@ from tests.live_server import LiveServer
 from tests.test_journal import Match
 from tests.test_recovery import Watched, folder
 
+pytestmark = pytest.mark.alone
+
 REPLAY, REPLAYING, LOOK = 8, 24, 7
 
 

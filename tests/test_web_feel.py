@@ -6,9 +6,12 @@ import time
 from contextlib import contextmanager
 
 import numpy as np
+import pytest
 
 from clients.bots.conditioner import Conditioner, Conditions
 from tests.live_server import LiveServer
+
+pytestmark = pytest.mark.alone
 
 pytest_plugins = ["tests.browser"]
 
