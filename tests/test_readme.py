@@ -25,5 +25,5 @@ def test_every_file_that_the_documents_link_to_or_name_exists():
 
 def test_every_make_target_that_the_readme_names_exists():
     makefile, readme = (ROOT / "Makefile").read_text(), (ROOT / "README.md").read_text()
-    for target in re.findall(r"(?:^|`)(?:[A-Z_]+=\S+ )*make (\w+)", readme, re.M):
+    for target in re.findall(r"(?:^|`)(?:[A-Z_]+=\S+ )*make ([\w-]+)", readme, re.M):
         assert re.search(rf"^{target}:", makefile, re.M), target

@@ -565,12 +565,16 @@ def test_the_query_may_be_anything(arena):
 
 
 def children(process: int) -> dict[int, int]:
-    """{process: user} of the children of a process."""
+    """{process: user} of the living children of a process."""
     lines = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid=,uid="], capture_output=True, text=True, check=True
+        ["ps", "-A", "-o", "pid=,ppid=,uid=,stat="], capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    rows = [tuple(map(int, line.split())) for line in lines]
-    return {pid: uid for pid, parent, uid in rows if parent == process}
+    rows = [line.split() for line in lines]
+    return {
+        int(pid): int(uid)
+        for pid, parent, uid, state in rows
+        if int(parent) == process and not state.startswith("Z")
+    }
 
 
 def test_started_as_root_the_worker_is_not_root_and_keeps_its_data():
