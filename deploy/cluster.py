@@ -208,6 +208,8 @@ def main() -> int:
         restart(Path(options.folder).resolve())
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # Started in the background by a shell, it would ignore this one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     cluster = Cluster(options)
     try:
         cluster.start()
