@@ -46,7 +46,9 @@ def play(page, seconds: float, width: int, height: int) -> None:
     `seconds`, and then until a good moment or as long again."""
     until = time.monotonic() + seconds
     nearest = """() => {
-        const {ships, shots, view, self} = window.tickstorm.client.scene;
+        const client = window.tickstorm?.client; // none before the lobby has answered
+        if (!client) return {alive: false, target: null, near: 0, shots: 0};
+        const {ships, shots, view, self} = client.scene;
         let best = null, least = 700, near = 0;
         for (let i = 0; i < ships.count; i++) {
             if (i === ships.ownIndex || !(ships.flags[i] & 1)) continue;
