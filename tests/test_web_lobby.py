@@ -51,7 +51,7 @@ def test_the_list_shows_public_rooms_with_live_counts_and_one_flies_from_it(serv
         {"key": "list test", "name": "Open house", "public": True},
     )
     page = visit(server.page + "?name=Cleo&mute")
-    row = page.locator(f"#rooms li[data-room={room['room']}]")
+    row = page.locator(f"#rooms li[data-room='{room['room']}']")
     row.wait_for()
     assert row.locator("b").text_content() == f"0/{room['capacity']}"
     row.get_by_role("button", name="Fly").click()
@@ -62,7 +62,7 @@ def test_the_list_shows_public_rooms_with_live_counts_and_one_flies_from_it(serv
         "?.textContent.startsWith('1/')",
         arg=room["room"],
     )
-    other.locator(f"#rooms li[data-room={room['room']}]").get_by_role(
+    other.locator(f"#rooms li[data-room='{room['room']}']").get_by_role(
         "button", name="Watch"
     ).click()
     assert playing(other) == 65535
