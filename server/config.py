@@ -83,6 +83,12 @@ class Config:
         512, "sockets from one address (IPv6: one /64) at once; 0 for no limit", 0, 100000
     )
     send_buffer: int = _option(65536, "SO_SNDBUF of each socket, bytes", 8192, 1 << 20)
+    sockets: str = _option(
+        "auto",
+        "how a tick reads and writes its sockets: `io_uring`, all in one system call; `epoll`, "
+        "one for each; `auto`: the first if the kernel allows it",
+        choices=("auto", "io_uring", "epoll"),
+    )
     data_dir: str = _option(
         "var", "folder for what must outlive the process: token secret, journals, scores"
     )

@@ -79,6 +79,7 @@ class Connection:
         """Whole frames to go out before the next snapshot."""
         self.tail = b""
         """The rest of a partial write. While there is one, nothing else may be written."""
+        self._waiting: set[Connection] = set()
         self.lost = False
         self.closing: tuple[Close, str] | None = None
         self.deadline: float | None = None
@@ -107,9 +108,17 @@ class Connection:
         self.plain = False  # until the owner has been through it
         self._wake.set()
 
+    def wait_in(self, waiting: set[Connection]) -> None:
+        """Be in this set from now on whenever something waits to be sent."""
+        self._waiting = waiting
+        if self.extra or self.tail:
+            waiting.add(self)
+
     def push(self, frame: bytes) -> None:
-        """Queue a whole frame; it goes out with the next snapshot or the owner's next flush."""
+        """Queue a whole frame; it goes out before the next snapshot or with the owner's next
+        flush."""
         self.extra.append(frame)
+        self._waiting.add(self)
         if len(self.extra) > 16 and sum(map(len, self.extra)) > EXTRA_BYTES:
             self.close(Close.SLOW, "too slow to take messages")
 
@@ -120,8 +129,10 @@ class Connection:
 
     def keep_tail(self, tail: bytes) -> None:
         """A write was partial: the owner sends the rest as soon as the socket takes it."""
-        self.tail = tail
-        self._wake.set()
+        if tail:
+            self.tail = tail
+            self._waiting.add(self)
+            self._wake.set()
 
     def ping(self) -> None:
         """Nothing was heard for long: ask the other side for a sign of life."""
@@ -254,6 +265,10 @@ class Connection:
                 self.lost, sent = True, len(data)
             data = data[sent:]
         self.tail = data
+        if data:
+            self._waiting.add(self)
+        else:
+            self._waiting.discard(self)
         if len(data) > PENDING_BYTES:
             self.close(Close.SLOW, "too slow to take messages")
         if data and not self._write_watcher.active:

@@ -197,7 +197,7 @@ class ReplayRoom(Room):
         if self.speed == 0 or self.world.tick >= self.reel.last:
             tick = self.world.tick + 1
             self._commands(tick, *self._read(tick))  # the viewer is heard, and answered
-            for connection in self._readers.values():
+            for connection in self._sockets.readers.values():
                 connection.nudge()
             return
         if self._void:
@@ -239,7 +239,9 @@ class ReplayRoom(Room):
     def _tell(self) -> None:
         self._tell_at = self.clock() + TELL_S
         reel = self.reel
-        self._broadcast(wire.replaying(self.world.tick, reel.first, reel.last, self.speed))
+        where = wire.replaying(self.world.tick, reel.first, reel.last, self.speed)
+        for connection in self._sockets.readers.values():
+            connection.push(where)  # without waiting for a tick: the replay may be halted
 
     # ------------------------------------------------------------------ the world
 

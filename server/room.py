@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from itertools import repeat
-from select import EPOLLIN, epoll
+from errno import EAGAIN, EINTR
 from time import monotonic
 
 import gevent
@@ -18,7 +17,7 @@ import game
 
 from . import inputs, snapshot, wire
 from .config import Config
-from .connection import Connection, is_plain_input, split_inputs
+from .connection import Connection
 from .game_interface import World
 from .history import RING, KindHistory
 from .inputs import InputBuffer
@@ -29,17 +28,15 @@ from .scores import Score, Scores
 from .seats import NEVER, Seats
 from .session import Session
 from .shedding import Shedding
+from .snapshot import Snapshots
+from .sockets import open_sockets
 from .ticker import Ticker
-from .wire import INPUT_FRAME_SIZE, INPUT_ROW, NO_SLOT, Close, ProtocolViolation
+from .wire import INPUT_ROW, NO_SLOT, Close, ProtocolViolation
 
 log = logging.getLogger("tickstorm.room")
 
 QUEUE_ROWS = 65536
 """Inputs that owner greenlets may queue between two ticks; what is beyond is dropped, counted."""
-
-TICK_READ = 448
-"""Bytes read from a socket per tick: seventeen inputs, and as much as Python allocates from
-its small-object pools (0.2 µs less than a page). The kernel keeps the rest until the next."""
 
 SCORES_S = 5
 """Seconds between offers of the players' scores to the all-time list."""
@@ -90,9 +87,9 @@ class Room:
             KindHistory(kind, len(view.present), self._grid)
             for kind, view in zip(game.KINDS, views, strict=True)
         ]
-        self._poll = epoll()
-        self._readers: dict[int, Connection] = {}
-        self._tailing: set[Connection] = set()
+        self._sockets = open_sockets(config.sockets, self._connections)
+        self._public: list[bytes] = []
+        self._waiting: set[Connection] = set()  # with bytes of which the socket has taken none
         self._joins, self._joined_at = 0.0, clock()
         self._running = True
         self.held = False  # no tick begins: the room is being handed over
@@ -134,9 +131,9 @@ class Room:
         self._look_after(tick)
         metrics.phase("upkeep")
         due = self._due(tick)
-        starts, bodies = self._encode(tick, due)
+        snapshots = self._encode(tick, due)
         metrics.phase("encode")
-        self._send(tick, due, starts, bodies)
+        self._send(tick, due, snapshots)
         metrics.phase("send")
         self.shedding.observe(metrics.end())
         self.last_tick_at = self.clock()
@@ -146,44 +143,21 @@ class Room:
     def _read(self, tick: int) -> tuple[np.ndarray, np.ndarray]:
         """Everything that clients have sent: ``(seats: intp[m], rows: INPUT_ROW[m])``.
 
-        One sweep over the readable sockets; what isn't plain input goes to the
-        owner greenlet, whose inputs come in through the queue by the next tick. Small
-        messages beside an input, such as a ping, must not make it wait for that.
+        What isn't plain input goes to the owner greenlet, whose inputs come in through
+        the queue by the next tick.
         """
         queued, self._queue = self._queue, []
-        handed: list[tuple[Connection, bytes]] = []
-        frames: list[bytes] = []
-        sources: list[int] = []
-        for fd, _ in self._poll.poll(0, max(1, len(self._readers))):
-            connection = self._readers[fd]
-            try:
-                data = connection.recv(TICK_READ)
-            except BlockingIOError:
-                continue
-            except OSError:
-                data = b""
-            rest = b""
-            if not (connection.plain and data and is_plain_input(data)):
-                self._seats.heard[connection.seat] = tick
-                data, rest = split_inputs(data) if connection.plain else (b"", data)
-                handed.append((connection, rest))
-            if data:
-                frames.append(data)
-                if len(data) == INPUT_FRAME_SIZE:
-                    sources.append(connection.seat)
-                else:
-                    sources.extend(repeat(connection.seat, len(data) // INPUT_FRAME_SIZE))
-
-        raw = b"".join(frames)
-        rows, valid = wire.unmask_inputs(raw)
-        seats = np.array(sources, np.intp)
+        received = self._sockets.receive()
+        rows, valid = wire.unmask_inputs(received.frames)
+        seats = received.seats
         for i in np.flatnonzero(~valid).tolist():  # another message of the same size
-            frame = raw[i * INPUT_FRAME_SIZE : (i + 1) * INPUT_FRAME_SIZE]
-            self._connections[seats[i]].hand_over(frame)
-        for connection, rest in handed:  # last, for it may end inside a frame
+            self._connections[seats[i]].hand_over(received.frames[i].tobytes())
+        for connection, rest in received.others:  # last, for it may end inside a frame
+            self._seats.heard[connection.seat] = tick
             connection.hand_over(rest)
-            if not rest:
-                self._stop_reading(connection)
+        for connection in received.ended:
+            connection.hand_over(b"")
+            self._sockets.remove(connection)
         seats, rows = seats[valid], rows[valid]
         if queued:
             first = np.array([seat for seat, _ in queued], np.intp)
@@ -227,14 +201,16 @@ class Room:
     def _due(self, tick: int) -> np.ndarray:
         """intp[m]: the seats to send a snapshot to. Who still has bytes pending is
         left out before anything is encoded for them."""
-        for connection in [c for c in self._tailing if not c.tail]:
-            self._tailing.discard(connection)
-            if self._connections[connection.seat] is connection:
-                self._seats.tailing[connection.seat] = False
-        return self._seats.due(tick, self.snapshot_ticks)
+        table = self._seats
+        for connection in list(self._waiting):
+            if not connection.tail:
+                connection.flush()
+        table.tailing[:] = False
+        table.tailing[[connection.seat for connection in self._waiting]] = True
+        return table.due(tick, self.snapshot_ticks)
 
-    def _encode(self, tick: int, due: np.ndarray) -> tuple[list[bytes], list[bytes]]:
-        """The private start and the shared body of each due seat's snapshot."""
+    def _encode(self, tick: int, due: np.ndarray) -> Snapshots:
+        """Each due seat's snapshot: a start of its own, and a body that it may share."""
         table = self._seats
         cell = self._grid.viewer_cell(table.cell[due], *self._eyes(due))
         table.cell[due] = cell
@@ -263,54 +239,38 @@ class Room:
         starts.fill_self(own)
         self._inputs.slack[due] = wire.NO_SLACK
 
-        sizes = np.array([len(body) for body in bodies], np.int64)
-        return starts.cut(sizes[member_of]), [bodies[i] for i in member_of.tolist()]
+        return Snapshots(starts, bodies, member_of)
 
-    def _send(self, tick: int, due: np.ndarray, starts, bodies) -> None:
-        """Write each snapshot without blocking. The baseline moves only for those whose
-        first byte the socket took."""
-        begun = np.ones(len(due), bool)
-        connections = self._connections
-        total = 0
-        for i, (seat, start, body) in enumerate(zip(due.tolist(), starts, bodies, strict=True)):
-            connection = connections[seat]
-            if connection.tail:  # its owner has met a full socket since this was encoded for
-                begun[i] = False
-                self._wait_for_tail(connection)
-                continue
-            data = start + body
-            ahead = 0
-            if connection.extra:
-                extra = b"".join(connection.extra)
-                ahead = len(extra)
-                data = extra + data
-            try:
-                sent = connection.send(data)
-            except BlockingIOError:
-                begun[i] = False
-                continue
-            except OSError:
-                begun[i] = False
-                connection.drop()
-                continue
-            total += sent
-            if ahead:
-                connection.extra.clear()
-            if sent < len(data):
-                # Of a snapshot that hasn't begun, nothing needs to be kept.
-                begun[i] = sent > ahead
-                tail = data[sent:] if begun[i] else data[sent:ahead]
-                if tail:
-                    self._wait_for_tail(connection)
-                    connection.keep_tail(tail)
+    def _send(self, tick: int, due: np.ndarray, snapshots: Snapshots) -> None:
+        """Write each snapshot without blocking, after what is for everyone. The baseline
+        moves only for those whose socket took the snapshot's first byte."""
+        public = b"".join(self._public)
+        self._public.clear()
+        if public:
+            others = self._seats.connected.copy()
+            others[due] = False
+            for seat in np.flatnonzero(others).tolist():
+                self._connections[seat].push(public)
+        taken = self._sockets.send(due, public, snapshots)
+        for i in np.flatnonzero(taken != snapshots.size + len(public)).tolist():
+            connection = self._connections[due[i]]
+            self._cut_short(connection, int(taken[i]), public, snapshots.one(i))
+            self._seats.tailing[due[i]] = bool(connection.tail)
+        begun = taken > len(public)
         self.metrics.count["snapshots"] += int(np.count_nonzero(begun))
-        self.metrics.count["bytes"] += total
+        self.metrics.count["bytes"] += int(taken[taken > 0].sum())
         self._seats.commit(tick, due, begun)
 
-    def _wait_for_tail(self, connection: Connection) -> None:
-        """No snapshot for this client until its socket has taken what is pending."""
-        self._tailing.add(connection)
-        self._seats.tailing[connection.seat] = True
+    def _cut_short(self, connection: Connection, taken: int, public: bytes, frame: bytes) -> None:
+        """The socket has not taken it all: `taken` bytes, or -errno."""
+        if taken > len(public):
+            connection.keep_tail((public + frame)[taken:])
+        elif taken > 0:  # of a snapshot that hasn't begun, nothing needs to be kept
+            connection.keep_tail(public[taken:])
+        elif taken in (0, -EAGAIN, -EINTR):
+            connection.push(public)
+        else:
+            connection.drop()
 
     def _eyes(self, seats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """float32[m] x and y from which the clients in `seats` look."""
@@ -347,8 +307,8 @@ class Room:
         self._broadcast(wire.chatted(name, text))
 
     def _broadcast(self, frame: bytes) -> None:
-        for connection in self._readers.values():
-            connection.push(frame)
+        """A whole frame for everyone, ahead of the next snapshot."""
+        self._public.append(frame)
 
     # ------------------------------------------------------------------ upkeep
 
@@ -456,11 +416,11 @@ class Room:
         session.connection = connection
         connection.seat = seat
         connection.deadline = None
+        connection.wait_in(self._waiting)
         self._connections[seat] = connection
         self._inputs.forget(seat, self.world.tick)
         self._seats.attach(seat, self.world.tick, self.config.message_rate)
-        self._readers[connection.fd] = connection
-        self._poll.register(connection.fd, EPOLLIN)
+        self._sockets.add(connection)
         connection.read_by_tick()
 
     def disconnect(self, session: Session, connection: Connection) -> None:
@@ -471,8 +431,9 @@ class Room:
             self.leave(session)
 
     def _detach(self, session: Session, connection: Connection) -> None:
-        self._stop_reading(connection)
-        self._tailing.discard(connection)
+        self._sockets.remove(connection)
+        connection.wait_in(set())
+        self._waiting.discard(connection)
         if session.connection is connection:
             session.connection = None
             session.away_since = self.clock()
@@ -492,10 +453,6 @@ class Room:
             if self.journal is not None:
                 self.journal.leave(session.slot)
         self._seats.free(session.seat)
-
-    def _stop_reading(self, connection: Connection) -> None:
-        if self._readers.pop(connection.fd, None) is not None:
-            self._poll.unregister(connection.fd)
 
     # ------------------------------------------------------------------ requests of clients
 
@@ -562,7 +519,8 @@ class Room:
             "shed_raised": self.shedding.raised,
             "inputs_late": self._inputs.late,
             "inputs_dropped": self._inputs.dropped,
-            "connected": len(self._readers),
+            "sockets": self._sockets.name,
+            "connected": len(self._sockets.readers),
             "away": sum(s.connection is None for s in self.sessions.values()),
             "journal": {"state": "off"} if self.journal is None else self.journal.summary(),
         }
@@ -570,7 +528,7 @@ class Room:
     def close(self, code: Close, reason: str, url: str | None = None) -> None:
         """Tell everyone to go, to `url` if there is one, and end the loop."""
         self._running = False
-        for connection in list(self._readers.values()):
+        for connection in list(self._sockets.readers.values()):
             connection.push(wire.notice(code, reason, url))
             connection.close(code, reason)
 

@@ -21,6 +21,7 @@ from functools import reduce
 import numpy as np
 
 from .history import RING, KindHistory
+from .wire import SnapshotStarts
 
 FULL_AGE = 0
 """Baseline age that stands for "no usable baseline"."""
@@ -50,7 +51,62 @@ def group(cell, age, baseline_cell) -> tuple[Groups, np.ndarray]:
     return Groups(distinct >> 22, distinct & 63, distinct >> 6 & 0xFFFF), member_of
 
 
-def encode(tick: int, kinds: list[KindHistory], groups: Groups) -> list[bytes]:
+@dataclass(frozen=True)
+class Bodies:
+    """The bodies of g groups, one after the other.
+
+    ``data: uint8[bytes]``; group i's is from ``begin[i]`` on, ``size[i]`` long, int64[g] each.
+    """
+
+    data: np.ndarray
+    begin: np.ndarray
+    size: np.ndarray
+
+    def cut(self) -> list[bytes]:
+        """Each group's body."""
+        data = self.data.tobytes()
+        ends = self.begin + self.size
+        return [data[a:b] for a, b in zip(self.begin.tolist(), ends.tolist(), strict=True)]
+
+
+class Snapshots:
+    """A tick's snapshots for n clients, ready to be sent: each is a start of its own and the
+    body of its group.
+
+    Args: `starts` with all heads filled in; `bodies`; `member_of`: intp[n], each client's group.
+    `size`: int64[n], bytes of each snapshot's frame.
+    """
+
+    def __init__(self, starts: SnapshotStarts, bodies: Bodies, member_of: np.ndarray):
+        body_size = bodies.size[member_of]
+        begin, size = starts.seal(body_size)
+        self.size = size + body_size
+        self._parts = (
+            (starts.raw, begin, size),
+            (bodies.data, bodies.begin[member_of], body_size),
+        )
+
+    def pieces(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Where the parts of each snapshot are in memory: ``(address: uint64[n], size: int64[n])``
+        of the starts, and of the bodies. Good while this object lives."""
+        return [
+            (begin.astype(np.uint64) + np.uint64(data.ctypes.data), size)
+            for data, begin, size in self._parts
+        ]
+
+    def cut(self) -> list[bytes]:
+        """Each client's frame."""
+        (starts, *start), (bodies, *body) = self._parts
+        starts, bodies = starts.tobytes(), bodies.tobytes()
+        columns = [column.tolist() for column in (*start, *body)]
+        return [starts[a : a + b] + bodies[c : c + d] for a, b, c, d in zip(*columns, strict=True)]
+
+    def one(self, i: int) -> bytes:
+        """Client i's frame."""
+        return b"".join(data[at[i] :][: size[i]].tobytes() for data, at, size in self._parts)
+
+
+def encode(tick: int, kinds: list[KindHistory], groups: Groups) -> Bodies:
     """The body of each group's snapshot of `tick`."""
     sections = [encode_kind(tick, history, groups) for history in kinds]
     sizes = 1 + sum(section.size for section in sections)
@@ -62,8 +118,7 @@ def encode(tick: int, kinds: list[KindHistory], groups: Groups) -> list[bytes]:
         out[mask_at[section.size > 0]] |= 1 << bit
         section.write(out, at)
         at = at + section.size
-    data = out.tobytes()
-    return [data[a:b] for a, b in zip(mask_at.tolist(), ends.tolist(), strict=True)]
+    return Bodies(out, mask_at, sizes)
 
 
 class Section:

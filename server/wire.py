@@ -76,13 +76,12 @@ INPUT_FRAME_SIZE = 2 + 4 + INPUT_SIZE
 assert INPUT_SIZE < 126, "an input must fit a frame with the short header"
 
 
-def unmask_inputs(frames: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Plain input frames, one after another, as rows.
+def unmask_inputs(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Plain input frames, uint8[n, INPUT_FRAME_SIZE], as rows.
 
     Returns ``(rows: INPUT_ROW[n], valid: bool[n])``; a row is valid if the
     message around it is an INPUT.
     """
-    raw = np.frombuffer(frames, np.uint8).reshape(-1, INPUT_FRAME_SIZE)
     mask = raw[:, 2:6]
     message = raw[:, 6:] ^ np.tile(mask, -(-INPUT_SIZE // 4))[:, :INPUT_SIZE]
     valid = (message[:, : len(INPUT_PREFIX)] == np.frombuffer(INPUT_PREFIX, np.uint8)).all(axis=1)
@@ -187,8 +186,12 @@ class SnapshotStarts:
         raw = self._rows.view(np.uint8).reshape(len(own), _SNAPSHOT_START.itemsize)
         raw[:, at : at + own.itemsize] = own.view(np.uint8).reshape(len(own), own.itemsize)
 
-    def cut(self, body_sizes: np.ndarray) -> list[bytes]:
-        """What to send before each body, whose sizes (int64[n]) are known now."""
+    def seal(self, body_sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The sizes of the bodies, int64[n], are known: all is in place then.
+
+        Returns ``(begin: int64[n], size: int64[n])``, what to send before each body: bytes
+        `begin` to ``begin + size`` of `raw`.
+        """
         rows, size = self._rows, _SNAPSHOT_START.itemsize
         rows["body_size"] = body_sizes
         payload = body_sizes + (size - _HEADER_ROOM)
@@ -200,10 +203,13 @@ class SnapshotStarts:
         frame[~long, 6], frame[~long, 7] = 0x82, 126
         frame[short, 8], frame[short, 9] = 0x82, payload[short]
         frame[long, 0], frame[long, 1] = 0x82, 127
-        data = rows.tobytes()
-        begins = np.arange(0, len(data), size) + _HEADER_ROOM - header
-        ends = range(size, len(data) + 1, size)
-        return [data[a:b] for a, b in zip(begins.tolist(), ends)]
+        unused = _HEADER_ROOM - header
+        return np.arange(len(rows)) * size + unused, size - unused
+
+    @property
+    def raw(self) -> np.ndarray:
+        """uint8[bytes], where the starts are."""
+        return self._rows.view(np.uint8)
 
 
 def frame(message: list) -> bytes:

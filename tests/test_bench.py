@@ -92,7 +92,8 @@ def test_the_server_reads_the_crowds_masked_inputs_as_they_were_meant():
     data = masked(rows, np.random.default_rng(3))
     assert len(data) == 5 * wire.INPUT_FRAME_SIZE
     assert data[:2] == wire.INPUT_FRAME_START
-    read, valid = wire.unmask_inputs(data)
+    raw = np.frombuffer(data, np.uint8).reshape(-1, wire.INPUT_FRAME_SIZE)
+    read, valid = wire.unmask_inputs(raw)
     assert valid.all()
     assert read["seq"].tolist() == [7, 8, 9, 10, 11]
     assert (read["ack"] == 1000).all() and (read["aim"] == 1023).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import time
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ class Socket:
         if self.takes is None:
             return self._send(data)
         if self.takes == 0:
-            raise BlockingIOError
+            raise BlockingIOError(errno.EAGAIN, "full")
         sent = self._send(data[: self.takes])
         self.takes -= sent
         return sent

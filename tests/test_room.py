@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import resource
 import socket
 from contextlib import contextmanager
@@ -25,6 +27,7 @@ from server.lobby import Lobby
 from server.seats import DEAD_S, FROZEN_S, SILENT_S, SLOWEST
 from server.session import Conversation
 from server.shedding import LEVELS, RAISE_AFTER
+from server.uring import Ring
 from server.wire import Close
 from tests.raw_client import frame
 from tests.test_connection import Socket
@@ -120,16 +123,45 @@ class Peer:
         return self.codec.close_rcvd.code if self.codec.close_rcvd else None
 
 
+class FewBytes:
+    """The room's ring, except that a faked `Socket` takes only what the test allows."""
+
+    def __init__(self, ring, connections: list):
+        self.receive, self._ring, self._connections = ring.receive, ring, connections
+
+    def send(self, fds: np.ndarray, pieces: list) -> np.ndarray:
+        taken = np.zeros(len(fds), np.int32)
+        faked = np.zeros(len(fds), bool)
+        send_by_fd = {c.fd: c.send for c in self._connections if c is not None}
+        for i, fd in enumerate(fds.tolist()):
+            send = send_by_fd[fd]
+            faked[i] = isinstance(send.__self__, Socket)
+            if faked[i]:
+                data = [ctypes.string_at(int(at[i]), int(size[i])) for at, size in pieces]
+                try:
+                    taken[i] = send(b"".join(data))
+                except BlockingIOError:
+                    taken[i] = -errno.EAGAIN
+        real = ~faked
+        taken[real] = self._ring.send(fds[real], [(at[real], size[real]) for at, size in pieces])
+        return taken
+
+
 class Arena:
     """A lobby with one room whose clock is moved by its ticks."""
 
+    sockets = "auto"
+
     def __init__(self, tmp_path, **options):
         environ = {"DATA_DIR": str(tmp_path), "JOURNAL": "off", "SEED": "1", "ORBS": "0"}
-        environ |= {"MAX_PLAYERS": "50", "LOG_LEVEL": "error"}
+        environ |= {"MAX_PLAYERS": "50", "LOG_LEVEL": "error", "SOCKETS": self.sockets}
         environ |= {name: str(value) for name, value in options.items()}
         self.now = 1000.0
         self.lobby = Lobby(load(environ), b"k" * 32, clock=lambda: self.now)
         (self.room,) = self.lobby.rooms.values()
+        sockets = self.room._sockets
+        if sockets.name == "io_uring":
+            sockets._ring = FewBytes(sockets._ring, self.room._connections)
         self.peers: list[Peer] = []
 
     def peer(self) -> Peer:
@@ -158,6 +190,14 @@ class Arena:
                 each()
 
 
+def io_uring_allowed() -> bool:
+    try:
+        Ring(8).close()
+    except OSError:
+        return False
+    return True
+
+
 def settle() -> None:
     """Let the owner greenlets do what there is to do."""
     for _ in range(2):
@@ -171,6 +211,14 @@ def wait(condition) -> None:
         if condition():
             return
     raise AssertionError("did not come to pass")
+
+
+@pytest.fixture(autouse=True, params=["io_uring", "epoll"])
+def sockets(request, monkeypatch):
+    """Whichever way the sockets are used, the room does the same."""
+    if request.param == "io_uring" and not io_uring_allowed():
+        request.param = "auto"  # then the kernel has no such way, and this one is tried twice
+    monkeypatch.setattr(Arena, "sockets", request.param)
 
 
 @pytest.fixture
@@ -190,7 +238,7 @@ def opened(tmp_path, **options):
             peer.connection.drop()
         gevent.joinall([peer.owner for peer in arena.peers], timeout=5)
         assert all(peer.owner.dead for peer in arena.peers)
-        assert not arena.room._readers, "no connection is left behind"
+        assert not arena.room._sockets.readers, "no connection is left behind"
 
 
 # ------------------------------------------------------------------ who is sent what
@@ -359,6 +407,7 @@ def test_a_client_that_missed_more_than_the_ring_gets_a_full_snapshot(arena):
             arena.tick()
             arena.room._seats.pace_ticks[:] = arena.room._seats.frozen_ticks[:] = 1
         sock.takes = None
+        settle()  # what is public was waiting, and its owner sends it
         arena.tick()
         assert peer.tick == arena.room.world.tick
         assert bool(peer.head["flags"] & wire.FULL) == (missed + 1 > 31)

@@ -107,7 +107,7 @@ def encode_for(viewers: list[Viewer], tick: int, histories: list[KindHistory]) -
         np.array([tick - v.tick for v in viewers], np.int64),
         np.array([v.cell for v in viewers], np.int64),
     )
-    bodies = snapshot.encode(tick, histories, groups)
+    bodies = snapshot.encode(tick, histories, groups).cut()
     return [bodies[i] for i in member_of]
 
 
@@ -202,7 +202,7 @@ def ship_bodies(*views: KindView) -> list[bytes]:
     for tick, view in enumerate(views, 1):
         history.record(tick, view)
         age = np.array([0 if tick == 1 else 1])
-        bodies += snapshot.encode(tick, [history], snapshot.group(cell, age, cell)[0])
+        bodies += snapshot.encode(tick, [history], snapshot.group(cell, age, cell)[0]).cut()
     return bodies
 
 
@@ -272,7 +272,7 @@ def test_a_crowd_takes_turns_and_everyone_is_fresh_within_a_few_ticks(monkeypatc
             groups, _ = snapshot.group(
                 np.array([viewer.now]), np.array([tick - viewer.tick]), np.array([viewer.cell])
             )
-            (body,) = snapshot.encode(tick, [history], groups)
+            (body,) = snapshot.encode(tick, [history], groups).cut()
             declaration_body = body
             viewer.take(tick, declaration_body)
             known = viewer.world.kinds["ship"]

@@ -118,7 +118,7 @@ def story():
             history.record(tick, view)
         age = np.array([tick - baseline])
         groups, _ = snapshot.group(cell, age, cell)
-        (body,) = snapshot.encode(tick, histories, groups)
+        bodies = snapshot.encode(tick, histories, groups)
         head = np.zeros(1, wire.HEAD)
         full = tick == first
         head["tick"], head["ack_seq"], head["slack"] = tick, 65535, -128 if full else -2
@@ -128,7 +128,7 @@ def story():
         starts = wire.SnapshotStarts(1)
         starts.heads[:] = head
         starts.fill_self(head["self"].copy())
-        (start,) = starts.cut(np.array([len(body)]))
+        (frame,) = snapshot.Snapshots(starts, bodies, np.array([0])).cut()
         known = {
             kind.name: {
                 int(slot): [*view.mutable[slot].item(), *view.static[slot].item()]
@@ -138,7 +138,7 @@ def story():
             }
             for kind, view in zip(game.KINDS, views, strict=True)
         }
-        told.append((head[0], start + body, known))
+        told.append((head[0], frame, known))
         baseline = tick
     return told
 
@@ -240,10 +240,13 @@ def test_the_page_reads_the_golden_messages_and_snapshots(page):
 def test_a_snapshot_of_any_size_is_one_frame_with_the_shortest_header(size):
     starts = wire.SnapshotStarts(3)
     starts.heads["tick"] = [1, 2, 3]
-    sizes = [5, size, 70_000]
-    for i, start in enumerate(starts.cut(np.array(sizes))):
+    sizes = np.array([5, size, 70_000])
+    bodies = snapshot.Bodies(np.zeros(sizes.sum(), np.uint8), np.cumsum(sizes) - sizes, sizes)
+    snapshots = snapshot.Snapshots(starts, bodies, np.arange(3))
+    assert snapshots.cut() == [snapshots.one(i) for i in range(3)]
+    for i, frame in enumerate(snapshots.cut()):
+        assert len(frame) == snapshots.size[i]
         body = bytes(sizes[i])
-        frame = start + body
         kind, head, read_back = msgpack.unpackb(unframed(frame))
         assert (kind, read_back) == (wire.SNAPSHOT, body)
         assert np.frombuffer(head, wire.HEAD)["tick"] == [i + 1]
@@ -276,13 +279,14 @@ def test_plain_inputs_of_a_tick_are_unmasked_as_one_array():
         frames.append(masked(message, rng.bytes(4)))
         expected.append(fields)
     frames.insert(7, masked(bots.encode_chat("x" * 17), b"abcd"))  # 20 bytes, but no input
-    rows, valid = wire.unmask_inputs(b"".join(frames))
+    raw = np.frombuffer(b"".join(frames), np.uint8).reshape(-1, wire.INPUT_FRAME_SIZE)
+    rows, valid = wire.unmask_inputs(raw)
     assert np.flatnonzero(~valid).tolist() == [7]
     assert [list(row)[:7] for row in rows[valid].tolist()] == expected
 
 
 def test_no_frames_are_no_rows():
-    rows, valid = wire.unmask_inputs(b"")
+    rows, valid = wire.unmask_inputs(np.zeros((0, wire.INPUT_FRAME_SIZE), np.uint8))
     assert len(rows) == len(valid) == 0
 
 

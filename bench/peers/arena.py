@@ -107,11 +107,11 @@ class Arena:
             self._messages.append(message)
             self._sources.append(slot)
 
-    def tick(self, slots: list[int]) -> tuple[np.ndarray, list[bytes], list[bytes]]:
+    def tick(self, slots: list[int]) -> tuple[np.ndarray, list[bytes]]:
         """Step the world; the snapshots of the clients in `slots`.
 
-        Returns ``(slots: intp[n], starts, bodies)``: a whole unmasked frame is
-        ``start + body``. `commit` must be told which of them went out.
+        Returns ``(slots: intp[n], frames)``, whole and unmasked. `commit` must be told
+        which of them went out.
         """
         self.world.step(self._commands())
         tick = self.world.tick
@@ -134,8 +134,7 @@ class Arena:
         starts.heads["baseline_age"] = age
         starts.heads["snapshot_ticks"] = 1
         starts.fill_self(self.world.self_rows(due))
-        sizes = np.array([len(body) for body in bodies], np.int64)
-        return due, starts.cut(sizes[member_of]), [bodies[i] for i in member_of.tolist()]
+        return due, snapshot.Snapshots(starts, bodies, member_of).cut()
 
     def _commands(self) -> np.ndarray:
         """STEP_COMMAND[m]: the newest input of each player that sent any."""

@@ -59,9 +59,9 @@ class Player(picows.WSListener):
 def tick(arena: Arena, players: dict[int, Player]) -> None:
     """Step, and send to everyone whose transport has nothing pending."""
     ready = [player for player in players.values() if player.writable]
-    slots, starts, bodies = arena.tick([player.slot for player in ready])
-    for player, start, body in zip(ready, starts, bodies, strict=True):
-        player.send(BINARY, payload(start) + body)
+    slots, frames = arena.tick([player.slot for player in ready])
+    for player, frame in zip(ready, frames, strict=True):
+        player.send(BINARY, payload(frame))
     arena.commit(slots, [True] * len(ready))
 
 

@@ -65,9 +65,9 @@ def loop() -> None:
         gevent.sleep(ticker.wait_s(monotonic()))
         for _ in range(ticker.due(monotonic())):
             ready = [item for item in players.items() if item[1].snapshot is None]
-            slots, starts, bodies = arena.tick([slot for slot, _ in ready])
-            for (_, player), start, body in zip(ready, starts, bodies, strict=True):
-                player.snapshot = payload(start) + body
+            slots, frames = arena.tick([slot for slot, _ in ready])
+            for (_, player), frame in zip(ready, frames, strict=True):
+                player.snapshot = payload(frame)
                 player.wake.set()
             arena.commit(slots, [True] * len(ready))
 
