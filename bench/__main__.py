@@ -1,4 +1,4 @@
-"""python -m bench crowd | compare | chaos | cluster | report; each explains itself with --help."""
+"""python -m bench crowd | tick | compare | chaos | cluster | report; each explains itself with --help."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 
-from . import chaos, cluster, compare, crowd, report
+from . import chaos, cluster, compare, crowd, report, tick
 from .scenarios import SCENARIOS
 from .server_process import BenchError
 
@@ -29,6 +29,13 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--seed", type=int, default=1)
     one.add_argument("--json", metavar="PATH", help="write the result there as well")
+
+    alone = commands.add_parser("tick", help="what a tick computes, without sockets")
+    alone.add_argument("--players", type=int, default=3000)
+    alone.add_argument("--visible", type=float, default=50.0, help="ships in each one's interest")
+    alone.add_argument("--ticks", type=int, default=200)
+    alone.add_argument("--seed", type=int, default=1)
+    alone.add_argument("--json", metavar="PATH", help="write the result there as well")
 
     many = commands.add_parser("compare", help="this server beside others, same load")
     many.add_argument("--seconds", type=float, default=4.0, help="to measure at each step")
@@ -65,6 +72,10 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
         )
         return crowd.main(load, options.json)
+    if options.command == "tick":
+        return tick.main(
+            options.players, options.visible, options.ticks, options.seed, options.json
+        )
     if options.command == "compare":
         return compare.main(options.seconds, options.visible, options.only, options.json)
     if options.command == "chaos":

@@ -6,7 +6,6 @@ greenlet per websocket and one game loop per room.
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import gc
 import logging
@@ -17,7 +16,7 @@ from time import monotonic
 
 import gevent
 
-from . import directory, privileges, tokens
+from . import directory, memory, privileges, tokens
 from .config import Config, ConfigError, load
 from .doorkeeper import LOOK_AGAIN_S, LOOK_EVERY_S, Doorkeeper
 from .lobby import Lobby
@@ -40,11 +39,6 @@ FULL_GC_EVERY = 600
 
 FAILED_APP = 22
 """Exit code by which uWSGI's master knows that trying again is of no use (`need-app`)."""
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-ARRAY_BYTES, KEPT_BYTES = 32 << 20, 64 << 20
-"""mallopt(3): blocks up to the first size (the most that is allowed) come from the heap, of
-which so much may lie unused before it shrinks."""
 
 GOODBYE_SECONDS = 0.5
 """Time for clients to go when the server ends; only who doesn't read needs longer."""
@@ -80,7 +74,7 @@ def start() -> Web:
     )
     logging.getLogger("websockets").setLevel(logging.WARNING)
     check_uwsgi()
-    _keep_memory()
+    memory.keep()
     if config.watchdog_seconds:
         faulthandler.dump_traceback_later(RECOVERY_SECONDS, exit=True)
     rooms_known = directory.connect(config.directory)  # reads files that may be only root's
@@ -164,17 +158,6 @@ def _keep_the_door(config: Config, web: Web) -> None:
         gone = doorkeeper.look(monotonic())
         web.refused["overdue"] += gone
         gevent.sleep(LOOK_AGAIN_S if gone else LOOK_EVERY_S)
-
-
-def _keep_memory() -> None:
-    """Have malloc keep what a tick's arrays took for the next tick's. By default the larger ones
-    are returned to the kernel at once, and cleared anew by it each time."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:
-        return  # not glibc
-    mallopt(M_MMAP_THRESHOLD, ARRAY_BYTES)
-    mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def _collect_garbage() -> None:

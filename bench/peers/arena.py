@@ -15,7 +15,7 @@ import msgpack
 import numpy as np
 
 import game
-from server import inputs, snapshot, wire
+from server import inputs, memory, snapshot, wire
 from server.game_interface import WorldSettings
 from server.history import RING, KindHistory
 from server.interest import CELL_SIZE, Grid
@@ -50,6 +50,7 @@ class Arena:
     """One world and what each client was last sent, by slot."""
 
     def __init__(self, settings: Settings):
+        memory.keep()
         world = WorldSettings(settings.tick_hz, settings.world_size, settings.max_players, orbs=0)
         self.settings = settings
         self.world = game.create_world(world, settings.seed)
@@ -107,34 +108,42 @@ class Arena:
             self._messages.append(message)
             self._sources.append(slot)
 
-    def tick(self, slots: list[int]) -> tuple[np.ndarray, list[bytes]]:
-        """Step the world; the snapshots of the clients in `slots`.
-
-        Returns ``(slots: intp[n], frames)``, whole and unmasked. `commit` must be told
-        which of them went out.
-        """
+    def step(self) -> None:
+        """Step the world with what was put."""
         self.world.step(self._commands())
-        tick = self.world.tick
-        for history, view in zip(self.histories, self.world.view(), strict=True):
-            history.record(tick, view)
 
-        due = np.array(slots, np.intp)
-        cell = self.grid.viewer_cell(self.cell[due], *self.world.eyes(due))
-        self.cell[due] = cell
-        age = tick - self.baseline_tick[due]
-        groups, member_of = snapshot.group(cell, age, self.baseline_cell[due])
+    def record(self) -> None:
+        """Publish the world as of this tick."""
+        for history, view in zip(self.histories, self.world.view(), strict=True):
+            history.record(self.world.tick, view)
+
+    def encode(self, slots: np.ndarray) -> snapshot.Snapshots:
+        """The snapshots of the clients in `slots`, intp[n]. `commit` must be told which of
+        them went out."""
+        tick = self.world.tick
+        cell = self.grid.viewer_cell(self.cell[slots], *self.world.eyes(slots))
+        self.cell[slots] = cell
+        age = tick - self.baseline_tick[slots]
+        groups, member_of = snapshot.group(cell, age, self.baseline_cell[slots])
         bodies = snapshot.encode(tick, self.histories, groups)
         age = groups.age[member_of]
 
-        starts = wire.SnapshotStarts(len(due))
+        starts = wire.SnapshotStarts(len(slots))
         starts.heads["tick"] = tick
-        starts.heads["ack_seq"] = self.applied[due]
+        starts.heads["ack_seq"] = self.applied[slots]
         starts.heads["slack"] = wire.NO_SLACK
         starts.heads["flags"] = np.where(age == snapshot.FULL_AGE, wire.FLAG_FULL, 0)
         starts.heads["baseline_age"] = age
         starts.heads["snapshot_ticks"] = 1
-        starts.fill_self(self.world.self_rows(due))
-        return due, snapshot.Snapshots(starts, bodies, member_of).cut()
+        starts.fill_self(self.world.self_rows(slots))
+        return snapshot.Snapshots(starts, bodies, member_of)
+
+    def tick(self, slots: list[int]) -> tuple[np.ndarray, list[bytes]]:
+        """A whole tick; returns ``(slots: intp[n], frames)``, whole and unmasked."""
+        self.step()
+        self.record()
+        due = np.array(slots, np.intp)
+        return due, self.encode(due).cut()
 
     def _commands(self) -> np.ndarray:
         """STEP_COMMAND[m]: the newest input of each player that sent any."""
