@@ -11,7 +11,6 @@ takes a fifth of the time at most, and there are only so many at once.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,6 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import gevent
-import msgpack
 import numpy as np
 
 import game
@@ -29,7 +27,8 @@ from . import journal, wire
 from .config import Config
 from .connection import Connection
 from .history import KindHistory
-from .journal import CHECKPOINT, FRAME, HEADER, MAGIC, JournalError
+from .journal import CHECKPOINT, HEADER, JournalError
+from .journal.format import check, read_one, skim
 from .room import Room
 from .seats import NEVER
 from .session import Session
@@ -77,23 +76,13 @@ class Reel:
         self.last = max(max(self.checkpoints), max(self.ticks, default=0))
 
     def _add(self, path: Path) -> None:
-        data = memoryview(path.read_bytes())
-        at = len(MAGIC)
-        while True:
-            payload, end = journal.unframe(data, at)
-            if payload is None:
-                return
-            reader = msgpack.Unpacker(strict_map_key=False)
-            reader.feed(payload)
-            reader.read_array_header()
-            kind, second = reader.unpack(), reader.unpack()
+        for offset, kind, second in skim(path):
             if kind == HEADER:
-                journal.check(second)
+                check(second)
                 self.header = second
             else:
                 places = self.checkpoints if kind == CHECKPOINT else self.ticks
-                places[second] = Place(path, at)
-            at = end
+                places[second] = Place(path, offset)
 
     def before(self, tick: int) -> int:
         """The newest checkpoint up to `tick`, or the first of all."""
@@ -105,17 +94,7 @@ class Reel:
 
     def read(self, place: Place) -> list:
         """One record. Raises JournalError if it is not there any more."""
-        try:
-            with place.path.open("rb") as file:
-                file.seek(place.offset)
-                head = file.read(FRAME.size)
-                body = file.read(FRAME.unpack(head)[0] & ~journal.DEFLATED)
-        except OSError as error:
-            raise JournalError(f"the journal is gone: {error}") from error
-        payload, _ = journal.unframe(memoryview(head + body), 0)
-        if payload is None:
-            raise JournalError("a record is damaged")
-        return msgpack.unpackb(payload, strict_map_key=False)
+        return read_one(*place)
 
 
 class ReplayRoom(Room):
@@ -320,12 +299,9 @@ def listing(data_dir: str) -> list[dict]:
 
 def _row(path: Path, room: str) -> Iterator[dict]:
     try:
-        with path.open("rb") as file:
-            start = file.read(len(MAGIC) + 4096)
-            stat = os.fstat(file.fileno())
-        payload, _ = journal.unframe(memoryview(start), len(MAGIC))
-        header = msgpack.unpackb(payload)[1]
-        journal.check(header)
+        header = read_one(path)[1]
+        check(header)
+        stat = path.stat()
     except (OSError, TypeError, ValueError):  # gone, damaged, or of another build
         return
     yield {

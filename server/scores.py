@@ -1,24 +1,30 @@
-"""All-time scores: the best of each name, in SQLite, written by a native thread.
+"""All-time scores: the best of each name, in SQLite, written in the background.
 
-The game loop offers batches and never waits; readers get the list as of the last batch.
-A database that is damaged is set aside, and a new one begun.
+The game loop offers batches and never waits; readers get the list as of the last
+transaction. A database that is damaged is set aside, and a new one begun.
 """
 
 from __future__ import annotations
 
 import logging
 import sqlite3
-import threading
 import time
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import NamedTuple
+
+from .background import Background
 
 log = logging.getLogger("tickstorm.scores")
 
 TOP = 100
 KEPT = 10_000
 """Names that are kept, the best ones: anybody may join with any name."""
+
+MOST_WAITING = 100_000
+"""Scores that wait for the thread at most; it is seldom more than what one batch holds."""
+
+GATHER_S = 0.05
+"""Batches that come within so many seconds make one transaction."""
 
 RETRY_S = 5.0
 
@@ -51,68 +57,44 @@ class Score(NamedTuple):
     streak: int = 0
 
 
-class Scores:
-    """The scores in the database at `path`. All methods are for the game loop."""
+class Scores(Background):
+    """The scores in the database at `path`."""
 
     def __init__(self, path: Path):
         self.top: list[dict] = []
         """The best people, bots left out: ``{name, score, streak, at}`` (`at`: epoch seconds)."""
         self._path = path
-        self._queue: SimpleQueue = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="scores", daemon=True)
-        self._thread.start()
+        self._database: sqlite3.Connection | None = None
+        self._pending: dict[tuple[str, bool], Score] = {}
+        super().__init__("scores", MOST_WAITING, GATHER_S, RETRY_S)
+        self.flush(0.0)  # has the list read at once
 
-    def offer(self, scores: list[Score]) -> None:
-        """Take these in; of each name the best is kept."""
-        if scores:
-            self._queue.put(scores)
-
-    def stop(self) -> None:
-        """Write what was offered, then end. `stopped` tells when that is done."""
-        self._queue.put(None)
-
-    @property
-    def stopped(self) -> bool:
-        return not self._thread.is_alive()
-
-    def join(self, timeout: float) -> None:
-        """Wait for the end (for tools and tests; the game loop must not)."""
-        self._thread.join(timeout)
+    def offer(self, scores: list[Score]) -> bool:
+        """Take these in; of each name the best is kept. False if too many are waiting already."""
+        if not scores:
+            return True
+        taken = super().offer(scores, len(scores))
+        if not taken and self.dropped == 1:
+            log.error("scores are dropped, for %d wait to be written", self.waiting)
+        return taken
 
     # -------------------------------------------------------------- in the thread
 
-    def _run(self) -> None:
-        self._database: sqlite3.Connection | None = None
-        pending: dict[tuple[str, bool], Score] = {}
-        self._write(pending)
-        running = True
-        while running:
-            try:
-                batch = self._queue.get(timeout=RETRY_S if pending else None)
-            except Empty:
-                batch = []
-            while batch:
-                for one in batch:
-                    self._merge(pending, one)
-                batch = [] if self._queue.empty() else self._queue.get()
-            running = batch is not None
-            if self._write(pending):
-                pending.clear()
-        if self._database is not None:
-            self._database.close()
+    def _work(self, scores: list[Score]) -> None:
+        for one in scores:
+            self._merge(one)
 
-    @staticmethod
-    def _merge(pending: dict[tuple[str, bool], Score], one: Score) -> None:
+    def _merge(self, one: Score) -> None:
         key = one.name, one.bot
-        before = pending.get(key)
+        before = self._pending.get(key)
         if before is not None:
             best = max(one.score, before.score), max(one.streak, before.streak)
             one = Score(*key, *best)
-        elif len(pending) >= KEPT:  # the database has failed for long
+        elif len(self._pending) >= KEPT:  # the database has failed for long
             return
-        pending[key] = one
+        self._pending[key] = one
 
-    def _write(self, pending: dict[tuple[str, bool], Score]) -> bool:
+    def _settle(self) -> bool:
         """Bring the pending scores into the database and read the top; False to try again."""
         for _ in range(2):
             try:
@@ -120,7 +102,8 @@ class Scores:
                     self._database = self._open()
                 with self._database as database:
                     now = time.time()
-                    database.executemany(OFFER, [(*one, now) for one in pending.values()])
+                    rows = [(*one, now) for one in self._pending.values()]
+                    database.executemany(OFFER, rows)
                     (count,) = database.execute("SELECT count(*) FROM scores").fetchone()
                     if count > KEPT + KEPT // 10:
                         database.execute(FORGET, (KEPT,))
@@ -130,6 +113,7 @@ class Scores:
                         (TOP,),
                     ).fetchall()
                 self.top = [dict(zip(("name", "score", "streak", "at"), row)) for row in rows]
+                self._pending.clear()
                 return True
             except sqlite3.OperationalError as error:  # full, read-only, locked
                 log.warning("scores can't be written now: %s", error)
@@ -137,6 +121,10 @@ class Scores:
             except sqlite3.DatabaseError as error:
                 self._set_aside(error)
         return False
+
+    def _end(self) -> None:
+        if self._database is not None:
+            self._database.close()
 
     def _open(self) -> sqlite3.Connection:
         self._path.parent.mkdir(parents=True, exist_ok=True)

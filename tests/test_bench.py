@@ -18,9 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import compare, crowd, crowd_client, report, scenarios
+from bench import compare, crowd, report, scenarios
 from bench.crowd import Load
-from bench.crowd_client import INPUT, frame, frame_span, masked, percentiles, snapshot_gaps
+from bench.crowd_client import dialects, frames
+from bench.crowd_client.frames import INPUT, frame, frame_span, masked
+from bench.crowd_client.snapshots import percentiles, snapshot_gaps
 from bench.server_process import ROOT, BenchError, ServerProcess, free_port
 from server import config, wire
 
@@ -86,7 +88,7 @@ def test_a_frame_is_found_whole_and_only_when_it_is_whole(size):
 def test_the_server_reads_the_crowds_masked_inputs_as_they_were_meant():
     rows = np.zeros(5, INPUT)
     rows["frame"] = np.void(wire.INPUT_FRAME_START)
-    rows["prefix"] = np.void(crowd_client.Tickstorm.input_prefix)
+    rows["prefix"] = np.void(dialects.Tickstorm.input_prefix)
     rows["seq"], rows["ack"] = np.arange(5) + 7, 1000
     rows["move"], rows["aim"], rows["buttons"] = 200, 1023, 5
     data = masked(rows, np.random.default_rng(3))
@@ -371,6 +373,6 @@ def test_a_report_of_nothing_says_what_to_run_first(tmp_path):
         report.main([str(empty)], str(tmp_path / "out.html"), None)
 
 
-@pytest.mark.parametrize("module", [compare, crowd_client, scenarios])
+@pytest.mark.parametrize("module", [compare, frames, scenarios])
 def test_the_examples_in_the_documentation_run(module):
     assert doctest.testmod(module).failed == 0

@@ -19,8 +19,10 @@ from clients.bots.connection import Connection, Dropped
 from clients.bots.wire import SNAPSHOT, WELCOME, KnownWorld, decode, encode_hello
 from server import journal, replay
 from server.journal import CHECKPOINT, TICK
+from server.journal.format import MAGIC, frame, pack
+from server.journal.playback import repeat, tail
 from tests.live_server import LiveServer
-from tests.test_journal import Match
+from tests.recorded_match import Match
 from tests.test_recovery import Watched, folder
 
 pytestmark = pytest.mark.alone
@@ -263,7 +265,7 @@ def test_a_reel_goes_on_over_a_gap_at_the_next_checkpoint(tmp_path):
     match.end()
     (path,) = journal.segments(tmp_path)
     records = [r for r in journal.read(path) if not (r[0] == TICK and 45 <= r[1] <= 52)]
-    path.write_bytes(journal.MAGIC + b"".join(journal.frame(journal.pack(r)) for r in records))
+    path.write_bytes(MAGIC + b"".join(frame(pack(r)) for r in records))
     reel = replay.Reel([path])
     assert (reel.first, reel.last) == (0, 100)
     assert (reel.before(59), reel.after(44)) == (40, 60)
@@ -274,8 +276,8 @@ def test_of_a_tick_that_was_played_twice_the_later_one_counts(tmp_path):
     match = Match(tmp_path)
     match.play(50)
     match.end()
-    back = journal.tail(journal.segments(tmp_path)[0], until=40)
-    world, sessions = journal._replay(back.checkpoint, back.ticks)
+    back = tail(journal.segments(tmp_path)[0], until=40)
+    world, sessions = repeat(back.checkpoint, back.ticks)
     again = Match(tmp_path, seed=8, world=world, sessions=sessions)
     again.play(30)
     again.end()

@@ -26,9 +26,7 @@ def written(path: Path, *batches: list[Score]) -> list[dict]:
     scores = Scores(path)
     for batch in batches:
         scores.offer(batch)
-    scores.stop()
-    scores.join(10)
-    assert scores.stopped
+    assert scores.close(10)
     return scores.top
 
 
@@ -104,8 +102,7 @@ def test_scores_wait_while_the_file_cannot_be_written(tmp_path, monkeypatch):
     until = time.monotonic() + 5
     while [row["score"] for row in scores.top] != [7] and time.monotonic() < until:
         time.sleep(0.02)
-    scores.stop()
-    scores.join(5)
+    assert scores.close(5)
     assert [row["score"] for row in scores.top] == [7]
 
 

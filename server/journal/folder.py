@@ -1,0 +1,93 @@
+"""The folder of a room's journal: where it is, what is in it, who has it.
+
+Beside the segments there is a note of how often the room was brought back to about the
+same tick, so that a journal that crashes the server again and again is set aside.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import glob
+import json
+import logging
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+log = logging.getLogger("tickstorm.journal")
+
+SUFFIX = ".journal"
+
+MOST_ASIDE = 20
+"""Journals of a room that are kept aside. The first are the most telling: when there are
+so many, a further one is deleted instead."""
+
+ATTEMPTS_FILE = "attempts.json"
+STUCK_TICKS = 5
+"""Two attempts to bring a room back that are no further apart were to the same tick."""
+
+
+def folder_of(data_dir: str, room: str) -> Path:
+    """Where the journal of a room is. Any room id is a safe name."""
+    return Path(data_dir) / "rooms" / quote(room, safe="").replace(".", "%2E")
+
+
+def segments(path: Path) -> list[Path]:
+    """The segments of a journal, oldest first; a segment is a journal of one."""
+    if not path.is_dir():
+        return [path] if path.exists() else []
+    return sorted(file for file in path.glob(f"*{SUFFIX}") if file.stem.isdigit())
+
+
+def lock(folder: Path) -> IO | None:
+    """Claim the journal in `folder` for this process; None if another one has it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    file = folder.with_name(folder.name + ".lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def set_aside(folder: Path, reason: str) -> None:
+    """Move a journal out of the way, for examination."""
+    aside = f"{folder.name}.aside-"
+    if len(list(folder.parent.glob(f"{glob.escape(aside)}*"))) >= MOST_ASIDE:
+        shutil.rmtree(folder)
+        log.error("the journal of %s is deleted, for %d are set aside already: %s",
+                  folder.name, MOST_ASIDE, reason)  # fmt: skip
+        return
+    target = folder.with_name(f"{aside}{time.strftime('%Y%m%dT%H%M%S')}-{os.urandom(2).hex()}")
+    folder.rename(target)
+    try:
+        (target / "reason.txt").write_text(reason + "\n")
+    except OSError:
+        pass  # it is in the log
+    log.error("the journal of %s is set aside as %s: %s", folder.name, target, reason)
+
+
+def attempts(folder: Path, tick: int) -> int:
+    """How often the room was brought back to about this tick without getting further."""
+    try:
+        before, count = json.loads((folder / ATTEMPTS_FILE).read_text())
+    except (OSError, ValueError):
+        return 0
+    return count if 0 <= tick - before <= STUCK_TICKS else 0
+
+
+def note_attempts(folder: Path, tick: int, count: int) -> None:
+    """Note that the room was brought back to `tick` for the `count`th time."""
+    try:
+        (folder / ATTEMPTS_FILE).write_text(json.dumps([tick, count]))
+    except OSError as error:  # a full disk is no reason to give up a match
+        log.warning("journal: attempts of %s can't be noted: %s", folder.name, error)
+
+
+def clear_attempts(folder: Path) -> None:
+    """The room has come to an end of its own: whatever was tried before, it is no crash."""
+    (folder / ATTEMPTS_FILE).unlink(missing_ok=True)
