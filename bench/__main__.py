@@ -1,4 +1,4 @@
-"""python -m bench crowd | tick | compare | chaos | cluster | report; each explains itself with --help."""
+"""python -m bench crowd | tick | compare | chaos | cluster | report; each has its --help."""
 
 from __future__ import annotations
 

@@ -15,7 +15,6 @@ import ctypes
 import errno
 import mmap
 import os
-import socket
 
 import numpy as np
 
@@ -114,6 +113,8 @@ class Ring:
 
         Returns int32[n]: bytes taken, or -errno.
         """
+        if len(pieces) == 1:
+            return self._calls(_OP_SEND, fds, *pieces[0])
         vectors = np.empty((len(fds), len(pieces)), _PIECE)
         for i, (address, length) in enumerate(pieces):
             vectors["base"][:, i] = address
@@ -124,9 +125,11 @@ class Ring:
         messages["count"] = len(pieces)
         return self._calls(_OP_SENDMSG, fds, messages.ctypes.data + at * _MESSAGE.itemsize, 1)
 
-    def _calls(self, opcode: int, fds: np.ndarray, address: np.ndarray, length: int) -> np.ndarray:
-        """Make a call for each of `fds`; int32[n] results in the same order."""
+    def _calls(self, opcode: int, fds: np.ndarray, address: np.ndarray, length) -> np.ndarray:
+        """Make a call for each of `fds`, `address` and `length`, int[n] or int; int32[n]
+        results in the same order."""
         results = np.empty(len(fds), np.int32)
+        length = np.broadcast_to(length, len(fds))
         size = len(self._entries)
         begin = 0
         while begin < len(fds):
@@ -137,7 +140,7 @@ class Ring:
             rows["opcode"] = opcode
             rows["fd"] = fds[chosen]
             rows["addr"] = address[chosen]
-            rows["len"] = length
+            rows["len"] = length[chosen]
             rows["flags"] = _MSG_DONTWAIT | _MSG_NOSIGNAL
             rows["user_data"] = np.arange(begin, begin + count)
             self._sq_tail += np.uint32(count)

@@ -11,7 +11,8 @@ import pytest
 from bench.crowd_client.dialects import Tickstorm
 from bench.crowd_client.frames import HEAD, INPUT
 from bench.crowd_client.snapshots import Snapshots
-from bench.crowd_client.sockets import Sockets
+from bench.crowd_client.sockets import Batched, Sockets
+from tests.io_uring import WAYS
 
 
 class Owner:
@@ -34,11 +35,11 @@ class Owner:
 class Crowd:
     """Two clients of `sockets`, and the server's end of each."""
 
-    def __init__(self):
+    def __init__(self, kind: type[Sockets]):
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.owner, self.snapshots = Owner(), Snapshots(2)
         address = self.listener.getsockname()
-        self.sockets = Sockets(2, address, Tickstorm(), self.snapshots, self.owner)
+        self.sockets = kind(2, address, Tickstorm(), self.snapshots, self.owner)
         self.owner.sockets = self.sockets
         self.servers = []
         for client in range(2):
@@ -58,9 +59,9 @@ class Crowd:
         return self.owner.told.pop(0)
 
 
-@pytest.fixture
-def crowd():
-    crowd = Crowd()
+@pytest.fixture(params=WAYS)
+def crowd(request):
+    crowd = Crowd({"epoll": Sockets, "io_uring": Batched}[request.param])
     yield crowd
     crowd.sockets.close_all()
     for one in (*crowd.servers, crowd.listener):

@@ -27,8 +27,8 @@ from server.lobby import Lobby
 from server.seats import DEAD_S, FROZEN_S, SILENT_S, SLOWEST
 from server.session import Conversation
 from server.shedding import LEVELS, RAISE_AFTER
-from server.uring import Ring
 from server.wire import Close
+from tests.io_uring import WAYS
 from tests.raw_client import frame
 from tests.test_connection import Socket
 
@@ -190,14 +190,6 @@ class Arena:
                 each()
 
 
-def io_uring_allowed() -> bool:
-    try:
-        Ring(8).close()
-    except OSError:
-        return False
-    return True
-
-
 def settle() -> None:
     """Let the owner greenlets do what there is to do."""
     for _ in range(2):
@@ -213,11 +205,9 @@ def wait(condition) -> None:
     raise AssertionError("did not come to pass")
 
 
-@pytest.fixture(autouse=True, params=["io_uring", "epoll"])
+@pytest.fixture(autouse=True, params=WAYS)
 def sockets(request, monkeypatch):
     """Whichever way the sockets are used, the room does the same."""
-    if request.param == "io_uring" and not io_uring_allowed():
-        request.param = "auto"  # then the kernel has no such way, and this one is tried twice
     monkeypatch.setattr(Arena, "sockets", request.param)
 
 

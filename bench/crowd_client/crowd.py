@@ -15,7 +15,7 @@ from .frames import BINARY, CLOSE, HEAD, PING, PONG, frame, frame_span
 from .pilots import Pilots
 from .sample import Sample
 from .snapshots import Snapshots
-from .sockets import Sockets
+from .sockets import open_sockets
 
 COHORTS = 16
 """Sweeps per tick; each is followed by the inputs of one in so many clients."""
@@ -40,7 +40,8 @@ class Crowd:
         self.scenario = SCENARIOS[config["scenario"]]
         self.dialect = DIALECTS[config["dialect"]]()
         self.snapshots = Snapshots(n)
-        self.sockets = Sockets(n, ("127.0.0.1", config["port"]), self.dialect, self.snapshots, self)
+        address = ("127.0.0.1", config["port"])
+        self.sockets = open_sockets(n, address, self.dialect, self.snapshots, self)
         self.pilots = Pilots(
             n,
             COHORTS,

@@ -75,6 +75,7 @@ def result(crowd: Crowd, begin: Mark, end: Mark, skipped_ticks: int) -> dict:
         "lost": crowd.lost.total(),
         "lost_reasons": dict(crowd.lost.most_common(8)),
         "client_cpu_percent": round((end.cpu_s - begin.cpu_s) / elapsed * 100, 1),
+        "client_sockets": crowd.sockets.name,
         "client_skipped_ticks": skipped_ticks,
     }
     if scenario.gather:

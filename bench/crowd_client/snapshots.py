@@ -19,12 +19,21 @@ class Snapshots:
     def __init__(self, clients: int):
         self.heads = np.zeros(clients, HEAD)
         self.heads_bytes = memoryview(self.heads.view(np.uint8))
-        self.connection = [0] * clients  # the number of each client's present connection
+        self.connection = np.zeros(clients, np.int32)  # number of each one's present connection
         self.read_by, self.read_at = array("i"), array("d")  # connection; time.perf_counter()
+
+    def note_all(self, clients: np.ndarray, heads: np.ndarray | None) -> None:
+        """One snapshot each, read by `clients`, int[n], just now; ``heads: uint8[n, HEAD]`` if
+        they have any."""
+        self.read_by.frombytes(self.connection[clients].tobytes())
+        self.read_at.frombytes(np.full(len(clients), perf_counter()).tobytes())
+        if heads is not None:
+            rows = self.heads.view(np.uint8).reshape(len(self.heads), HEAD.itemsize)
+            rows[clients] = heads
 
     def note(self, client: int, head: bytes | None) -> None:
         """One snapshot, read by `client` just now; `head` (a HEAD) if it has one."""
-        self.read_by.append(self.connection[client])
+        self.read_by.append(int(self.connection[client]))
         self.read_at.append(perf_counter())
         if head is not None:
             self.heads[client] = np.frombuffer(head, HEAD, 1)[0]
