@@ -59,7 +59,6 @@ class SegmentFile:
         self.number = max((int(path.stem) for path in segments(folder)), default=0)
         self.opened = self.failed = 0  # segments asked for that were begun, that failed: the last
         self.error = ""
-        self.tick_records = 0  # ticks written in all segments
         self.lost = 0  # ticks that could not be written
         self.bytes = 0  # of the present segment
         self.total_bytes = 0  # of all that are kept
@@ -91,9 +90,7 @@ class SegmentFile:
 
     def append_tick(self, payload: bytes) -> None:
         """Write a TICK, or count it as lost."""
-        if self._append(payload):
-            self.tick_records += 1
-        else:
+        if not self._append(payload):
             self.lost += 1
 
     def close(self, _: bytes) -> None:
