@@ -20,7 +20,7 @@ class Scenario:
 
     name: str
     summary: str
-    settle_s: float = 2.0  # between everybody playing and the start of the measurement
+    settle_s: float = 4.0  # between everybody playing and the start of the measurement
     gather: int = 0  # players that fly to the middle of the world and stay there
     churn: float = 0.0  # share that leaves, and joins anew at once, each second
     storm_from: int = 0  # players there before all others join, during the measurement

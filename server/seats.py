@@ -44,6 +44,7 @@ class Seats:
         self.tailing = column(False, bool)  # part of a write is still pending
         self.cell = column(0)  # where it looks, with hysteresis; 0 before the first snapshot
         self.baseline_tick, self.baseline_cell = column(NEVER), column(0)
+        self.offered = column(0)  # tick of the last snapshot that was made for it
         self.begun = column(0)  # tick of the last snapshot that the socket began to take
         self.heard = column(0)  # tick at which any byte came
         self.acted = column(0)  # tick at which an input was used
@@ -70,7 +71,7 @@ class Seats:
         self.connected[seat] = True
         self.tailing[seat] = False
         self.baseline_tick[seat] = NEVER
-        for column in (self.begun, self.heard, self.acted):
+        for column in (self.offered, self.begun, self.heard, self.acted):
             column[seat] = tick
         self.pace_ticks[seat] = self.frozen_ticks[seat] = 1
         self.strikes[seat] = self.calm_s[seat] = 0
@@ -94,11 +95,15 @@ class Seats:
         return np.maximum(np.maximum(self.pace_ticks, self.frozen_ticks), room_ticks)
 
     def due(self, tick: int, room_ticks: int) -> np.ndarray:
-        """intp[m]: who gets a snapshot now. Longer intervals are staggered by seat; who has
-        no baseline yet is due at once."""
+        """intp[m]: who gets a snapshot now. Longer intervals are staggered by cell, for whoever
+        looks from the same one shares a body; who comes from another cell waits no longer for
+        that. Who has no baseline yet is due at once."""
         interval = self.interval(room_ticks)
-        turn = ((tick + np.arange(self.count)) % interval == 0) | (self.baseline_tick == NEVER)
-        return np.flatnonzero(self.connected & ~self.tailing & turn)
+        turn = ((tick + self.cell) % interval == 0) | (tick - self.offered >= interval)
+        turn |= self.baseline_tick == NEVER
+        due = np.flatnonzero(self.connected & ~self.tailing & turn)
+        self.offered[due] = tick
+        return due
 
     def commit(self, tick: int, seats: np.ndarray, begun: np.ndarray) -> None:
         """After sending: the baseline moves where the socket took the first byte (bool[m])."""

@@ -29,11 +29,19 @@ LEVELS = (
     Level("admission", False, 4, 4, False),
 )
 
-BUSY, CALM = 0.90, 0.60
+BUSY, CALM = 0.90, 0.85
 """Shares of the tick period: above the first the room is busy, below the second calm."""
 
-RAISE_AFTER, LOWER_AFTER_S = 10, 2.0
-"""Busy ticks until one more thing is given up; seconds of calm until it is given back."""
+RAISE_AFTER = 10
+"""Busy ticks until one more thing is given up."""
+
+LOWER_AFTER_S, LONGEST_S = 0.5, 32.0
+"""Seconds of calm until something is given back, to begin with, and at most."""
+
+TRIED_S = 4.0
+"""Busy again so soon after something was given back: that was too early, and the next attempt
+waits twice as long. What a level costs can't be told from the level above it: with fewer
+snapshots, say, the kernel has to acknowledge inputs with packets of their own."""
 
 
 class Shedding:
@@ -45,18 +53,24 @@ class Shedding:
         self._index = 0
         self._tick_hz = tick_hz
         self._period = 1.0 / tick_hz
-        self._lower_after = int(LOWER_AFTER_S * tick_hz)
+        self._lower_after_s = LOWER_AFTER_S
+        self._since_lowered = int(TRIED_S * tick_hz)  # ticks
         self._busy = self._calm = 0
 
     def observe(self, took_s: float) -> None:
         """Take in the duration of a tick."""
         share = took_s / self._period
-        # A calm tick forgives a busy one: a burst of joins is not an overload.
+        # A calm tick forgives a busy one, and the reverse: a burst of joins is not an overload.
         self._busy = self._busy + 1 if share > BUSY else max(0, self._busy - 1)
-        self._calm = self._calm + 1 if share < CALM else 0
+        self._calm = self._calm + 1 if share < CALM else max(0, self._calm - 1)
+        self._since_lowered += 1
         if self._busy >= RAISE_AFTER:
+            too_early = self._since_lowered < TRIED_S * self._tick_hz
+            wait_s = min(2 * self._lower_after_s, LONGEST_S) if too_early else LOWER_AFTER_S
+            self._lower_after_s = wait_s
             self._move(+1)
-        elif self._calm >= self._lower_after:
+        elif self._index and self._calm >= self._lower_after_s * self._tick_hz:
+            self._since_lowered = 0
             self._move(-1)
 
     def allow(self, share: float) -> None:

@@ -40,9 +40,24 @@ def test_who_still_has_a_tail_is_not_due():
 
 def test_cohorts_of_a_slower_room_take_turns_and_each_gets_its_share():
     seats = seated(8)
-    turns = [seats.due(tick, 4).tolist() for tick in range(101, 105)]
+    seats.cell[:] = [3, 3, 4, 5, 6, 6, 8, 9]
+    for first in (101, 105):  # in the first round everybody finds their turn
+        turns = [seats.due(tick, 4).tolist() for tick in range(first, first + 4)]
     assert sorted(sum(turns, [])) == list(range(8))
-    assert {len(turn) for turn in turns} == {2}
+    assert sorted(turns) == [[0, 1], [2, 6], [3, 7], [4, 5]], "who shares a cell shares a turn"
+
+
+def test_who_flies_to_another_cell_waits_no_longer_for_a_snapshot_and_then_takes_its_turn():
+    seats = seated(1)
+    seats.cell[0], last, gaps = 40, 100, []
+    for tick in range(101, 400):
+        if tick % 37 == 0:
+            seats.cell[0] += 7
+        if seats.due(tick, 4).tolist() == [0]:
+            gaps.append(tick - last)
+            last = tick
+    assert set(gaps) <= {1, 2, 3, 4}
+    assert gaps.count(4) > len(gaps) * 0.75
 
 
 def test_who_has_no_baseline_is_due_at_once_even_in_a_slow_room():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.shedding import BUSY, CALM, LEVELS, LOWER_AFTER_S, RAISE_AFTER, Shedding
+from server.shedding import BUSY, CALM, LEVELS, LONGEST_S, LOWER_AFTER_S, RAISE_AFTER, Shedding
 
 PERIOD = 0.05
 
@@ -66,6 +66,25 @@ def test_between_busy_and_calm_nothing_changes():
     feed(shedding, 2.0, RAISE_AFTER)
     feed(shedding, (BUSY + CALM) / 2, 1000)
     assert shedding.level.name == "cosmetics"
+
+
+def test_what_was_given_back_too_early_is_given_back_later_the_next_time():
+    """A room that carries its load at one level, but not at the level below it."""
+    shedding, tries = Shedding(20), []
+    feed(shedding, 2.0, RAISE_AFTER)
+    for tick in range(200 * 20):
+        level = shedding.level
+        shedding.observe((0.95 if level.name == "none" else 0.8) * PERIOD)
+        if shedding.level.name == "none" != level.name:
+            tries.append(tick)
+    waits = [(later - sooner) / 20 for sooner, later in zip(tries, tries[1:])]
+    assert waits == sorted(waits) and waits[0] < 3 * LOWER_AFTER_S + 1
+    assert LONGEST_S <= waits[-1] < LONGEST_S + 2 and len(tries) < 15
+    feed(shedding, 0.5, int(2 * LONGEST_S * 20))
+    assert shedding.level.name == "none"
+    feed(shedding, 2.0, RAISE_AFTER)
+    feed(shedding, 0.5, int(LOWER_AFTER_S * 20))
+    assert shedding.level.name == "none", "another overload is not held against it"
 
 
 @pytest.mark.parametrize("hz", [10, 60])

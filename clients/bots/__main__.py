@@ -18,6 +18,7 @@ from websockets.exceptions import InvalidURI
 from websockets.uri import WebSocketURI, parse_uri
 
 from .bot import Bot
+from .kept import Kept
 from .lobby import Lobby
 from .rooms import Rooms
 from .tally import Tally
@@ -108,6 +109,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="a server's notes of its open rooms: play in those as well that want bots",
     )
     parser.add_argument(
+        "--tokens",
+        type=Path,
+        metavar="PATH",
+        help="keep there the tokens of bots that were cut off, and resume with them next time",
+    )
+    parser.add_argument(
         "--attached",
         action="store_true",
         help="run as the server's own daemon: quietly, and no longer than the parent process",
@@ -119,11 +126,19 @@ class Crowd:
     """All bots of a run, each in a greenlet of its own."""
 
     def __init__(
-        self, uri: WebSocketURI, players: int, seed: int, lobby: Lobby | None = None
+        self,
+        uri: WebSocketURI,
+        players: int,
+        seed: int,
+        lobby: Lobby | None = None,
+        kept: Kept | None = None,
     ) -> None:
         self.tally = Tally()
         self.stopping = Event()
         self.bots = [Bot(uri, number, seed, self.tally, lobby) for number in range(players)]
+        self._kept, self._room = kept or Kept(None), uri.query or ""
+        for number, bot in enumerate(self.bots):
+            bot.token = self._kept.take(self._room, number)
         self._greenlets: list[gevent.Greenlet] = []
 
     def start(self) -> None:
@@ -137,6 +152,8 @@ class Crowd:
         self.stopping.set()
         gevent.joinall(self._greenlets, timeout=3.0)
         gevent.killall(self._greenlets, timeout=1.0)
+        tokens = {number: bot.token for number, bot in enumerate(self.bots) if bot.token}
+        self._kept.keep(self._room, tokens)
 
     @property
     def connected(self) -> int:
@@ -165,7 +182,8 @@ def _progress(crowd: Crowd, elapsed_s: float) -> str:
 
 def play(options: argparse.Namespace) -> tuple[dict, bool]:
     """Run the crowd as told; returns the result and whether all went well."""
-    crowd = Crowd(options.url, options.players, options.seed, options.lobby)
+    kept = Kept(options.tokens)
+    crowd = Crowd(options.url, options.players, options.seed, options.lobby, kept)
     for signum in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(signum, crowd.stopping.set)
     began, cpu_began = time.monotonic(), time.process_time()
@@ -175,7 +193,7 @@ def play(options: argparse.Namespace) -> tuple[dict, bool]:
     if options.attached:
         os.nice(5)  # the server goes first
     crowd.start()
-    rooms = Rooms(options.rooms, partial(_crowd_in, options)) if options.rooms else None
+    rooms = Rooms(options.rooms, partial(_crowd_in, options, kept)) if options.rooms else None
     while True:
         crowd.stopping.wait(0.25)
         if rooms is not None:
@@ -198,6 +216,7 @@ def play(options: argparse.Namespace) -> tuple[dict, bool]:
     if rooms is not None:
         rooms.stop()
     crowd.stop()
+    kept.save()
 
     result = {
         "players": options.players,
@@ -216,9 +235,9 @@ def play(options: argparse.Namespace) -> tuple[dict, bool]:
     return result, well
 
 
-def _crowd_in(options: argparse.Namespace, room: str, bots: int) -> Crowd:
-    uri = options.url
-    return Crowd(replace(uri, query=f"room={room}"), bots, options.seed)
+def _crowd_in(options: argparse.Namespace, kept: Kept, room: str, bots: int) -> Crowd:
+    uri = replace(options.url, query=f"room={room}")
+    return Crowd(uri, bots, options.seed, kept=kept)
 
 
 def table(result: dict) -> str:

@@ -58,7 +58,8 @@ class Bot:
     """Bot `number` of a run. Seed and number decide its name, temperament and luck.
 
     Attributes: ``connected`` (now, after WELCOME), ``ever_connected``, ``trouble``
-    (why it is not connected), ``session`` (the present or last one).
+    (why it is not connected), ``session`` (the present or last one), ``token`` (with which it
+    can come back; None before WELCOME and after LEAVE).
     """
 
     session_type = Session
@@ -83,7 +84,7 @@ class Bot:
         self._left: tuple[float, int] | None = None  # when it was dropped, and its score
         self._seed = f"{seed}/{number}"
         self._random = random.Random(self._seed)
-        self._token: str | None = None
+        self.token: str | None = None
 
     def run(self, stopping: Event) -> None:
         """Play until `stopping` is set, or the server wants no more of this bot."""
@@ -91,6 +92,7 @@ class Bot:
         while not stopping.is_set():
             try:
                 self._play(stopping)
+                self.token = None  # it has said goodbye
                 return
             except Dropped as drop:
                 self.trouble = str(drop)
@@ -105,7 +107,7 @@ class Bot:
             if not next_.again:
                 return
             if not next_.keep_token:
-                self._token = None
+                self.token = None
                 self._place = None
             attempts = 1 if was_connected else attempts + 1
             delay_s = min(MAX_DELAY_S, next_.delay_s * 2 ** min(attempts - 1, 8))
@@ -127,13 +129,13 @@ class Bot:
     def _find(self) -> tuple[WebSocketURI, str | None]:
         """Where to connect, and the ticket for it. Raises `Dropped`."""
         if self._place is None and self._lobby is not None:
-            if self._token is not None:
+            if self.token is not None:
                 try:
-                    self._place = self._lobby.join(token=self._token, avoid=self._avoid)
+                    self._place = self._lobby.join(token=self.token, avoid=self._avoid)
                 except Dropped as drop:
                     if drop.status not in (403, 404):
                         raise
-                    self._token = None
+                    self.token = None
             if self._place is None:
                 self._place = self._lobby.join(quick=True, avoid=self._avoid)
         if self._place is None:
@@ -156,7 +158,7 @@ class Bot:
         connection, ticket = self._connect()
         now = time.monotonic()
         session = self.session = self.session_type(
-            self.name, self.temperament, self._seed, self._token, self._tally, now
+            self.name, self.temperament, self._seed, self.token, self._tally, now
         )
         try:
             connection.send(session.hello(ticket))
@@ -187,7 +189,7 @@ class Bot:
         self._tally.scores_lost += session.own["score"] < int(score * 0.7)
 
     def _welcomed(self, session: Session) -> None:
-        self._token = session.token
+        self.token = session.token
         self._tally.reconnects += self.ever_connected
         if not session.welcome["resumed"]:
             self._left = None

@@ -1,0 +1,47 @@
+"""Tokens of bots that were cut off at the end of a run, for the next one.
+
+A server that is restarted takes its attached bots with it. Without their tokens the next
+ones would join anew, and the old ones' ships stand beside theirs for the grace period.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+
+class Kept:
+    """The tokens in the file `path`, by room and by the bot's number; without a path, none.
+
+    The file is private, and gone once it has been read: a token is used once.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._tokens: dict[str, dict[str, str]] = {}
+        if path is None:
+            return
+        try:
+            self._tokens = json.loads(path.read_text())
+            path.unlink()
+        except (OSError, ValueError):
+            pass  # there is none, or none that can be used
+
+    def take(self, room: str, number: int) -> str | None:
+        """The token of a bot, if it has one."""
+        return self._tokens.get(room, {}).pop(str(number), None)
+
+    def keep(self, room: str, tokens: dict[int, str]) -> None:
+        """These bots have not said goodbye."""
+        self._tokens[room] = {str(number): token for number, token in tokens.items()}
+
+    def save(self) -> None:
+        """Write what is kept, for the next run."""
+        tokens = {room: kept for room, kept in self._tokens.items() if kept}
+        if self._path is None or not tokens:
+            return
+        self._path.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with os.fdopen(os.open(self._path, flags, 0o600), "w") as file:
+            json.dump(tokens, file)
