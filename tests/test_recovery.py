@@ -160,6 +160,34 @@ def test_after_sighup_not_one_tick_is_lost_and_clients_were_told():
         assert differences(crowd.seen, folder(server))[0] == []
 
 
+def test_after_a_reload_the_servers_own_bots_are_back_in_their_ships_and_nobody_beside_them():
+    with LiveServer(BOTS=6, ORBS=400, WORLD_SIZE=2048, GRACE_SECONDS=60) as server:
+
+        def connected():
+            stats = server.health()
+            return stats["players"], stats["stats"]["connected"], stats["stats"]["count"]
+
+        _wait(lambda: connected()[:2] == (6, 6), server)
+        server.signal(signal.SIGHUP)
+        server.wait_until_up()
+        _wait(lambda: connected()[2].get("resumed", 0) >= 6, server)
+        assert connected()[:2] == (6, 6)
+        kept = Path(server.environ["DATA_DIR"]) / f"bots-{server.port}.json"
+        assert not kept.exists(), "a token is used once"
+
+
+def _wait(condition, server, seconds=30):
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            if condition():
+                return
+        except (OSError, ValueError, KeyError):
+            pass  # it is restarting
+        assert time.monotonic() < until, server.log()
+        time.sleep(0.1)
+
+
 def test_a_score_survives_a_stop_and_a_start():
     with LiveServer(ORBS=600, WORLD_SIZE=2048, GRACE_SECONDS=60) as server:
         with Watched(server, 4) as crowd:

@@ -112,7 +112,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "--tokens",
         type=Path,
         metavar="PATH",
-        help="keep there the tokens of bots that were cut off, and resume with them next time",
+        help="keep the bots' tokens there at the end, and resume with them the next time",
     )
     parser.add_argument(
         "--attached",
@@ -136,9 +136,10 @@ class Crowd:
         self.tally = Tally()
         self.stopping = Event()
         self.bots = [Bot(uri, number, seed, self.tally, lobby) for number in range(players)]
-        self._kept, self._room = kept or Kept(None), uri.query or ""
-        for number, bot in enumerate(self.bots):
-            bot.token = self._kept.take(self._room, number)
+        self._kept, self._room = kept, uri.query or ""
+        for number, bot in enumerate(self.bots if kept else ()):
+            bot.token = kept.take(self._room, number)
+            bot.returns = True
         self._greenlets: list[gevent.Greenlet] = []
 
     def start(self) -> None:
@@ -152,8 +153,9 @@ class Crowd:
         self.stopping.set()
         gevent.joinall(self._greenlets, timeout=3.0)
         gevent.killall(self._greenlets, timeout=1.0)
-        tokens = {number: bot.token for number, bot in enumerate(self.bots) if bot.token}
-        self._kept.keep(self._room, tokens)
+        if self._kept is not None:
+            tokens = {number: bot.token for number, bot in enumerate(self.bots) if bot.token}
+            self._kept.keep(self._room, tokens)
 
     @property
     def connected(self) -> int:
@@ -182,7 +184,7 @@ def _progress(crowd: Crowd, elapsed_s: float) -> str:
 
 def play(options: argparse.Namespace) -> tuple[dict, bool]:
     """Run the crowd as told; returns the result and whether all went well."""
-    kept = Kept(options.tokens)
+    kept = options.tokens and Kept(options.tokens)
     crowd = Crowd(options.url, options.players, options.seed, options.lobby, kept)
     for signum in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(signum, crowd.stopping.set)
@@ -216,7 +218,8 @@ def play(options: argparse.Namespace) -> tuple[dict, bool]:
     if rooms is not None:
         rooms.stop()
     crowd.stop()
-    kept.save()
+    if kept is not None:
+        kept.save()
 
     result = {
         "players": options.players,
@@ -235,7 +238,7 @@ def play(options: argparse.Namespace) -> tuple[dict, bool]:
     return result, well
 
 
-def _crowd_in(options: argparse.Namespace, kept: Kept, room: str, bots: int) -> Crowd:
+def _crowd_in(options: argparse.Namespace, kept: Kept | None, room: str, bots: int) -> Crowd:
     uri = replace(options.url, query=f"room={room}")
     return Crowd(uri, bots, options.seed, kept=kept)
 

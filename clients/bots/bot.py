@@ -59,7 +59,8 @@ class Bot:
 
     Attributes: ``connected`` (now, after WELCOME), ``ever_connected``, ``trouble``
     (why it is not connected), ``session`` (the present or last one), ``token`` (with which it
-    can come back; None before WELCOME and after LEAVE).
+    can come back; None before WELCOME and after LEAVE), ``returns`` (it will, so at the end it
+    doesn't say LEAVE).
     """
 
     session_type = Session
@@ -85,6 +86,7 @@ class Bot:
         self._seed = f"{seed}/{number}"
         self._random = random.Random(self._seed)
         self.token: str | None = None
+        self.returns = False
 
     def run(self, stopping: Event) -> None:
         """Play until `stopping` is set, or the server wants no more of this bot."""
@@ -92,7 +94,6 @@ class Bot:
         while not stopping.is_set():
             try:
                 self._play(stopping)
-                self.token = None  # it has said goodbye
                 return
             except Dropped as drop:
                 self.trouble = str(drop)
@@ -179,7 +180,10 @@ class Bot:
                 self._tally.played_s += now - before
                 self._tally.bytes_received += connection.bytes_received - received_before
         finally:
-            connection.close(wire.encode_leave() if stopping.is_set() else None)
+            leaves = stopping.is_set() and not self.returns
+            connection.close(wire.encode_leave() if leaves else None)
+            if leaves:
+                self.token = None
 
     def _returned(self, session: Session, left_at: float, score: int) -> None:
         """The first snapshot in the same ship: how long was it, and is the score there?"""

@@ -1,7 +1,7 @@
-"""Tokens of bots that were cut off at the end of a run, for the next one.
+"""Tokens of bots at the end of a run, for the next one.
 
-A server that is restarted takes its attached bots with it. Without their tokens the next
-ones would join anew, and the old ones' ships stand beside theirs for the grace period.
+A server that is restarted takes its attached bots with it. With their tokens the next ones
+are the same players, in the same ships with the same scores.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ from pathlib import Path
 
 
 class Kept:
-    """The tokens in the file `path`, by room and by the bot's number; without a path, none.
+    """The tokens in the file `path`, by room and by the bot's number.
 
     The file is private, and gone once it has been read: a token is used once.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
         self._tokens: dict[str, dict[str, str]] = {}
-        if path is None:
-            return
         try:
             self._tokens = json.loads(path.read_text())
             path.unlink()
@@ -33,13 +31,13 @@ class Kept:
         return self._tokens.get(room, {}).pop(str(number), None)
 
     def keep(self, room: str, tokens: dict[int, str]) -> None:
-        """These bots have not said goodbye."""
+        """With these, the bots of a room can come back."""
         self._tokens[room] = {str(number): token for number, token in tokens.items()}
 
     def save(self) -> None:
         """Write what is kept, for the next run."""
         tokens = {room: kept for room, kept in self._tokens.items() if kept}
-        if self._path is None or not tokens:
+        if not tokens:
             return
         self._path.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
