@@ -100,7 +100,7 @@ def snapshots(sizes: list[int], rng: random.Random) -> Snapshots:
 def test_io_uring_is_used_where_the_kernel_has_it():
     """So that nobody takes the slower way for the faster one without noticing."""
     release = os.uname().release.split("-")[0].split(".")
-    old = (int(release[0]), int(release[1])) < (5, 4)
+    old = (int(release[0]), int(release[1])) < (5, 18)
     switch = Path("/proc/sys/kernel/io_uring_disabled")
     forbidden = switch.exists() and switch.read_text().strip() != "0"
     container = any(map(os.path.exists, ("/.dockerenv", "/run/.containerenv")))
