@@ -44,10 +44,10 @@ GOODBYE_SECONDS = 0.5
 """Time for clients to go when the server ends; only who doesn't read needs longer."""
 
 LEAVE_SECONDS = 3.0
-"""The same and the sync of journals and scores; less than uwsgi.ini's mercy."""
+"""The same and the sync of journals and scores."""
 
-DRAIN_SECONDS = 1.5
-"""Of these, time for a shared directory to take the rooms."""
+DRAIN_SECONDS = 4.0
+"""Before, time to hand the rooms to other nodes; with the above less than uwsgi.ini's mercy."""
 
 RECOVERY_SECONDS = 120
 """Time for rooms to come back from their journals, until the watchdog looks at their ticks."""
@@ -121,8 +121,8 @@ def _handle_signals(node: Node, web: Web) -> None:
     # From inside a greenlet and with the system's own call: so they take the place of the
     # handlers that uWSGI gives to gevent's loop, of which SIGINT's ends the worker at once.
     def leave(number: int, _frame: object) -> None:
-        if not node.draining:  # the first signal counts
-            node.draining = True
+        if not node.leaving:  # the first signal counts
+            node.leaving = True
             restart = number == signal.SIGHUP
             code = Close.RESTART if restart else Close.GOING_AWAY
             reason = "the server restarts" if restart else "the server stops"
@@ -135,11 +135,11 @@ def _handle_signals(node: Node, web: Web) -> None:
 def _leave(node: Node, web: Web, code: Close, reason: str) -> None:
     """Hand the rooms to other nodes, if there are any. Tell everyone, wait until they have gone
     and the journal is on disk, and end."""
-    lobby, began = node.lobby, monotonic()
+    lobby = node.lobby
     if node.directory.shared:
-        with gevent.Timeout(DRAIN_SECONDS, False):
-            node.drain()
-    goodbye = monotonic() + GOODBYE_SECONDS
+        node.leave(DRAIN_SECONDS)
+    began = monotonic()
+    goodbye = began + GOODBYE_SECONDS
     lobby.close(code, reason)
     while web.websockets and monotonic() < goodbye:
         gevent.sleep(0.02)

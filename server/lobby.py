@@ -210,7 +210,9 @@ class Lobby:
             if not spectate:
                 self.node.arrived(room.id, ticket_id)
             return session, False
-        room = self.default if room_id is None else self.rooms.get(room_id)
+        if room_id is None:
+            room_id = self.default and self.default.id
+        room = self.settled(room_id)
         if room is None:
             raise ProtocolViolation(Close.NO_ROOM, "there is no such room")
         reserved = self.node.reserved(room.id) if self.node is not None else 0
@@ -251,6 +253,13 @@ class Lobby:
         gevent.spawn(room.run).link(lambda _: self._watched.discard(room))
         return session
 
+    def settled(self, room_id: str | None) -> Room | None:
+        """The open room of this id; one that is just being handed over is waited for, for who
+        joins it now would be left behind."""
+        while (room := self.rooms.get(room_id)) is not None and room.held:
+            gevent.sleep(0.01)
+        return room
+
     def token_for(self, session: Session) -> str:
         """The token with which this session can be resumed."""
         claim = tokens.Claim(session.room.id, session.id, time() + tokens.LIFETIME_S)
@@ -276,7 +285,7 @@ class Lobby:
             raise ProtocolViolation(Close.TOKEN, "not a token of this server")
         if claim.expires < time():
             return None
-        room = self.rooms.get(claim.room)
+        room = self.settled(claim.room)
         if room is None and self.node is not None:
             room = self.node.bring(claim.room)
         return room and room.resume(claim.session, connection)
@@ -286,11 +295,11 @@ class Lobby:
         return sum(room.players for room in self.rooms.values())
 
     def health(self) -> dict:
-        """What `/healthz` says. `status` is "ok" while every room's ticks advance."""
+        """What `/healthz` says. `status` is "stalled" unless every room's ticks advance."""
         first, node = self.default, self.node
         draining = node is not None and node.draining
         return {
-            "status": "draining" if draining else "ok" if self.alive() else "stalled",
+            "status": "stalled" if not self.alive() else "draining" if draining else "ok",
             "tick": first.world.tick if first else 0,
             "tick_hz": self.config.tick_hz,
             "players": self.players,
@@ -304,6 +313,7 @@ class Lobby:
                 id if self.infos[id].settings.public else f"private {n}": {
                     "tick": room.world.tick,
                     "players": room.players,
+                    "away": room.away,
                     "spectators": room.spectators,
                     "busy": round(room.metrics.busy(room.config.tick_hz), 4),
                     "shedding": room.shedding.level.name,
@@ -311,6 +321,17 @@ class Lobby:
                 for n, (id, room) in enumerate(self.rooms.items())
             },
         }
+
+    def unready(self) -> str:
+        """Why nobody new should be sent here, or nothing."""
+        node = self.node
+        if not self.alive():
+            return "its ticks stand still"
+        if node is not None and node.draining:
+            return "it is draining"
+        if node is not None and not node.known:
+            return "it is not in the directory yet"
+        return ""
 
     def balance(self) -> None:
         """Each room may use what the others leave of the process's time, and a fair share at

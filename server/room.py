@@ -530,6 +530,11 @@ class Room:
         return len(self.sessions) - self.players
 
     @property
+    def away(self) -> int:
+        """Sessions whose client is not connected now."""
+        return sum(session.connection is None for session in self.sessions.values())
+
+    @property
     def humans(self) -> int:
         """Players and spectators that are no bots."""
         return sum(not session.bot for session in self.sessions.values())
@@ -563,7 +568,7 @@ class Room:
             "inputs_late": self._inputs.late,
             "inputs_dropped": self._inputs.dropped,
             "connected": len(self._readers),
-            "away": sum(s.connection is None for s in self.sessions.values()),
+            "away": self.away,
             "journal": {"state": "off"} if self.journal is None else self.journal.summary(),
         }
 
