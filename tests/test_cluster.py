@@ -133,29 +133,42 @@ def test_players_follow_a_drained_nodes_rooms_in_the_same_ships():
         assert cluster.other(old).health()["room_loads"][room]["tick"] > players[0].tick
 
 
-def test_a_rolling_restart_under_playing_bots_loses_nobody(tmp_path):
-    with Cluster(2, ROOM_PLAYERS=20) as cluster:
+def test_a_rolling_restart_under_two_hundred_playing_bots_loses_nobody(tmp_path):
+    # Pilots steer and fire as other bots do, and look at nothing: two hundred that look would
+    # need more of a core than there is beside two nodes, and what they measure is themselves.
+    with Cluster(2, ROOM_PLAYERS=50, MAX_PLAYERS=400, EMPTY_SECONDS=600) as cluster:
         result = tmp_path / "bots.json"
+
+        def playing():
+            loads = [load for node in cluster.nodes for load in node.loads().values()]
+            return sum(load["players"] - load["away"] for load in loads)
+
         bots = subprocess.Popen(
-            [sys.executable, "-m", "clients.bots", "--lobby", cluster.page, "--players", "40"]
-            + ["--seconds", "16", "--seed", "1", "--json", str(result)],
+            [sys.executable, "-m", "bench.pilots", "--lobby", cluster.page, "--players", "200"]
+            + ["--seed", "1", "--json", str(result)],
             stdout=subprocess.DEVNULL,
             cwd=ROOT,
         )
         try:
-            wait_for(lambda: sum(room["players"] for room in cluster.rooms().values()) == 40, 20)
+            wait_for(lambda: playing() == 200, 60)
             for node in reversed(cluster.nodes):  # the lobby that the bots ask is the last
                 node.signal(signal.SIGHUP)
-                wait_for(lambda node=node: node.starts() == 2, 15)
+                wait_for(lambda node=node: node.starts() == 2, 30)
                 node.wait_until_up()
+                wait_for(lambda: playing() == 200, 30)
+            bots.send_signal(signal.SIGTERM)
             bots.wait(30)
         finally:
             bots.kill()
+            bots.wait()
         tally = json.loads(result.read_text())
-        assert tally["connected"] == 40 and tally["errors"] == 0
-        assert tally["reconnects"] >= 40 and tally["resumed"] == tally["reconnects"]
+        assert tally["errors"] == 0, tally["error_messages"]
+        assert tally["connected"] == 200
+        # The node that goes last has everyone; the first one had its share.
+        assert tally["reconnects"] > 200 and tally["resumed"] == tally["reconnects"]
         assert tally["scores_lost"] == 0
-        assert tally["pause_ms_max"] < 1500  # on a busy machine; the figures are in the README
+        # The promise itself, and no more: it takes 250 ms on a quiet machine with two cores.
+        assert tally["pause_ms_max"] < 1000
 
 
 # ------------------------------------------------------------------ what dies
