@@ -21,6 +21,7 @@ from .config import Config, ConfigError, load
 from .doorkeeper import LOOK_AGAIN_S, LOOK_EVERY_S, Doorkeeper
 from .lobby import Lobby
 from .node import Node
+from .retention import TIDY_S
 from .room import Room
 from .web import Web
 from .wire import Close
@@ -89,6 +90,7 @@ def start() -> Web:
         _run(room)
     gevent.spawn(node.run).link_exception(_crashed)
     gevent.spawn(_collect_garbage)
+    gevent.spawn(_tidy, lobby)
     gevent.spawn(_keep_the_door, config, web)
     gevent.spawn(_handle_signals, node, web)
     log.info("tickstorm %s serves http://%s:%d", lobby.version, config.host, config.port)
@@ -157,6 +159,15 @@ def _keep_the_door(config: Config, web: Web) -> None:
         gone = doorkeeper.look(monotonic())
         web.refused["overdue"] += gone
         gevent.sleep(LOOK_AGAIN_S if gone else LOOK_EVERY_S)
+
+
+def _tidy(lobby: Lobby) -> None:
+    while True:
+        try:
+            lobby.tidy()
+        except OSError as error:
+            log.error("journals of closed rooms can't be looked at: %s", error)
+        gevent.sleep(TIDY_S)
 
 
 def _collect_garbage() -> None:

@@ -15,7 +15,7 @@ import gevent
 
 import game
 
-from . import __version__, journal, replay, tokens
+from . import __version__, journal, replay, retention, tokens
 from .config import Config
 from .connection import Connection
 from .directory import RoomInfo
@@ -122,12 +122,14 @@ class Lobby:
         return Path(self.config.data_dir) / f"rooms-{self.config.port}.json"
 
     def _remember(self) -> None:
-        """Note the rooms that are open, but for the one that is always there."""
-        rooms = {
-            id: [asdict(info.settings), info.keep]
-            for id, info in self.infos.items()
-            if id != DEFAULT_ROOM
-        }
+        """Note the rooms that are open, but for the one that is always there, each with the
+        bots it gets: those that it wants, as long as the node has any left."""
+        rooms, left = {}, self.config.room_bots
+        for id, info in self.infos.items():
+            bots = 0 if info.keep else min(info.settings.bots, left)
+            left -= bots
+            if id != DEFAULT_ROOM:
+                rooms[id] = [asdict(info.settings), info.keep, bots]
         if not rooms and not self._notes.exists():
             return
         try:
@@ -144,7 +146,7 @@ class Lobby:
             noted = json.loads(self._notes.read_text())
             infos = {
                 id: RoomInfo(RoomSettings(**settings), keep)
-                for id, (settings, keep) in noted.items()
+                for id, (settings, keep, *_) in noted.items()
             }
         except FileNotFoundError:
             infos = {}
@@ -340,6 +342,20 @@ class Lobby:
         total = sum(busy.values())
         for id, room in self.rooms.items():
             room.shedding.allow(max(1.0 - (total - busy[id]), 1.0 / len(busy)))
+
+    def tidy(self) -> None:
+        """Give the journals of closed rooms their end."""
+        if self._writer is None:
+            return
+        config = self.config
+        retention.tidy(
+            Path(config.data_dir),
+            DEFAULT_ROOM,
+            config.journal_megabytes << 20,
+            config.journal_hours * 3600,
+            time(),
+            gevent.get_hub().threadpool.apply,
+        )
 
     def close(self, code: Close, reason: str) -> None:
         """Tell everyone to go, and stop the loops."""
