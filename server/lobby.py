@@ -317,7 +317,9 @@ class Lobby:
                     "players": room.players,
                     "away": room.away,
                     "spectators": room.spectators,
-                    "busy": round(room.metrics.busy(room.config.tick_hz), 4),
+                    "busy": round(room.busy, 4),
+                    "share": round(room.shedding.share, 4),
+                    "skipped_ticks": room.skipped_ticks,
                     "shedding": room.shedding.level.name,
                 }
                 for n, (id, room) in enumerate(self.rooms.items())
@@ -338,10 +340,9 @@ class Lobby:
     def balance(self) -> None:
         """Each room may use what the others leave of the process's time, and a fair share at
         least; one that wants more sheds its own load, and the others' ticks stay on time."""
-        busy = {id: room.metrics.busy(room.config.tick_hz) for id, room in self.rooms.items()}
-        total = sum(busy.values())
-        for id, room in self.rooms.items():
-            room.shedding.allow(max(1.0 - (total - busy[id]), 1.0 / len(busy)))
+        rooms = list(self.rooms.values())
+        for room, share in zip(rooms, shares([room.busy for room in rooms]), strict=True):
+            room.shedding.allow(share)
 
     def tidy(self) -> None:
         """Give the journals of closed rooms their end."""
@@ -378,3 +379,23 @@ class Lobby:
     def alive(self) -> bool:
         """Do the ticks of all rooms advance?"""
         return all(room.alive() for room in self.rooms.values())
+
+
+def shares(busy: list[float]) -> list[float]:
+    """Of a process's time, what each room may use that wants `busy` of it: who wants little gets
+    it, the others share evenly what is left; and nobody is denied what nobody wants.
+
+    >>> shares([0.1, 0.2]), shares([0.1, 2.0]), shares([0.2, 2.0, 3.0])
+    ([0.8, 0.9], [0.5, 0.9], [0.333333, 0.4, 0.4])
+    """
+    left, level = 1.0, 1.0
+    for place, wanted in enumerate(sorted(busy)):
+        level = left / (len(busy) - place)
+        if wanted > level:
+            break
+        left -= wanted
+    free = 1.0 - sum(min(wanted, level) for wanted in busy)
+    return [
+        round(level if wanted > level else max(1.0 / len(busy), free + wanted), 6)
+        for wanted in busy
+    ]

@@ -95,6 +95,7 @@ class Room:
         self._tailing: set[Connection] = set()
         self._joins, self._joined_at = 0.0, clock()
         self._running = True
+        self._rest_s = 0.0  # what the other rooms are owed before the next tick
         self.held = False  # no tick begins: the room is being handed over
         for row in sessions:
             self._restore(*row)
@@ -107,10 +108,12 @@ class Room:
         """The game loop greenlet: a tick at each deadline until the room closes."""
         self._ticker = Ticker(self.config.tick_hz, self.clock())
         while self._running:
-            gevent.sleep(max(BREATH_S, self._ticker.wait_s(self.clock())))
+            gevent.sleep(max(BREATH_S, self._ticker.wait_s(self.clock()), self._rest_s))
             for again in range(self._ticker.due(self.clock())):
                 if again:
-                    gevent.sleep(0)  # catching up must not hold up the other rooms
+                    # Catching up must not hold up the other rooms, nor be held up by those that
+                    # are slow: see `_rest_s`.
+                    gevent.sleep(self._rest_s)
                 if self._running and not self.held:
                     self.tick()
 
@@ -138,7 +141,9 @@ class Room:
         metrics.phase("encode")
         self._send(tick, due, starts, bodies)
         metrics.phase("send")
-        self.shedding.observe(metrics.end())
+        took_s = metrics.end()
+        self.shedding.observe(took_s)
+        self._rest_s = self.shedding.rest_s(took_s)
         self.last_tick_at = self.clock()
 
     # ------------------------------------------------------------------ in
@@ -530,6 +535,11 @@ class Room:
         return len(self.sessions) - self.players
 
     @property
+    def skipped_ticks(self) -> int:
+        """Ticks that were given up because there was no time for them."""
+        return self._ticker.skipped
+
+    @property
     def away(self) -> int:
         """Sessions whose client is not connected now."""
         return sum(session.connection is None for session in self.sessions.values())
@@ -553,6 +563,11 @@ class Room:
         """Ticks between a client's snapshots; more than one only when overloaded."""
         return self.shedding.level.snapshot_ticks
 
+    @property
+    def busy(self) -> float:
+        """The share of one core that its ticks would take, were each on time."""
+        return self.metrics.busy(self.config.tick_hz)
+
     def alive(self) -> bool:
         """Has it ticked lately?"""
         return self._running and self.clock() - self.last_tick_at < STALLED_AFTER_S
@@ -562,7 +577,7 @@ class Room:
         return {
             **self.metrics.summary(),
             "overruns": self._ticker.overruns,
-            "skipped_ticks": self._ticker.skipped,
+            "skipped_ticks": self.skipped_ticks,
             "shedding": self.shedding.level.name,
             "shed_raised": self.shedding.raised,
             "inputs_late": self._inputs.late,
