@@ -119,6 +119,16 @@ def test_a_ticket_is_used_once(server):
     first.leave()
 
 
+def test_an_expired_ticket_opens_nothing_and_its_seat_is_free_again(server):
+    room = create(server, capacity=1)
+    body = {"room": room["room"]}
+    _, place = api(server.page, "POST", "/api/join", body)
+    assert api(server.page, "POST", "/api/join", body)[0] == 409
+    wait_for(lambda: api(server.page, "POST", "/api/join", body)[0] == 200, 3 * place["expires_s"])
+    late = Player(place["url"], ticket=place["ticket"])
+    assert late.welcome is None and late.code == 4007
+
+
 def test_a_ticket_opens_no_other_room(server):
     one, two = create(server), create(server)
     _, place = api(server.page, "POST", "/api/join", {"room": one["room"]})
