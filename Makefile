@@ -26,7 +26,7 @@ run: setup ## serve the game, with bots, at http://127.0.0.1:8000 (PORT, BOTS, â
 	@echo "tickstorm: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
 	@PORT=$(PORT) exec $(BIN)/uwsgi uwsgi.ini
 
-cluster: setup ## NODES=2 nodes with Redis and nginx, at http://127.0.0.1:8000
+cluster: setup ## NODES=2 nodes with Redis, nginx and bots, at http://127.0.0.1:8000 (PORT, BOTS)
 	@sh deploy/packages.sh redis-server nginx:nginx-light
 	@exec $(BIN)/python deploy/cluster.py --nodes $(or $(NODES),2) --port $(PORT) --bots $(or $(BOTS),24)
 

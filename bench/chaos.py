@@ -407,6 +407,7 @@ def run(players: int, seconds: float, seed: int, quiet: bool = False) -> dict:
             "HOST": "127.0.0.1",
             "PORT": str(port),
             "BOTS": "0",
+            "ROOM_BOTS": "0",
             "SEED": str(seed),
             "MAX_PLAYERS": str(players + slow * 4 + 100),
             "MAX_CONNECTIONS_PER_ADDRESS": "0",

@@ -4,10 +4,12 @@ One run of its own processes on this machine: redis-server and `--nodes` servers
 measures, one after the other:
 
 * **joins**: a burst of `--joins` quick-play joins over all nodes; each asks the API of a
-  node for a place. How long each takes, how long all; whether any was refused or any room
-  promised to more than it holds.
-* **restart**: `--players` bots play; the nodes are restarted one by one. How long each
-  player's picture stood still, whether anybody or any score was lost.
+  node for a place, and every fourth one goes there with its ticket. How long each takes (to
+  the place, and to WELCOME), how long all; whether any was refused, any room promised to more
+  than it holds, any player counted twice or not at all.
+* **restart**: `--players` bots play; the nodes are restarted one by one. How many rooms and
+  players moved, how long each player's picture stood still, whether anybody or any score was
+  lost.
 * **kill**: a node with players is killed outright. How long until its rooms play on
   elsewhere, and how many seconds of play are lost.
 """
@@ -28,9 +30,11 @@ from pathlib import Path
 
 import numpy as np
 from gevent.pool import Pool
+from websockets.uri import parse_uri
 
-from clients.bots.connection import Dropped
-from clients.bots.lobby import Lobby
+from clients.bots import wire
+from clients.bots.connection import Connection, Dropped
+from clients.bots.lobby import Lobby, Place
 
 from .server_process import BenchError, free_port, machine
 
@@ -38,6 +42,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SETTLE_S = 3.0
 ROOM_PLAYERS = 50
 AT_ONCE = 64  # joins under way
+MOST_PAUSE_MS = 1000  # while a room moves
+ENTER = 4  # one join in so many goes on to the room
 
 
 class Process:
@@ -82,10 +88,11 @@ class Node(Process):
             name,
             folder,
             [str(Path(sys.executable).parent / "uwsgi"), "uwsgi.ini"],
-            HOST="127.0.0.1", PORT=self.port, BOTS=0, SECRET="bench", DIRECTORY=redis, NODE=name,
+            HOST="127.0.0.1", PORT=self.port, BOTS=0, ROOM_BOTS=0,
+            SECRET="bench", DIRECTORY=redis, NODE=name,
             NODE_URL=f"ws://127.0.0.1:{self.port}/ws", DATA_DIR=folder / f"{name}-data",
             MAX_PLAYERS=seats, ROOM_PLAYERS=ROOM_PLAYERS, MAX_ROOMS=seats // ROOM_PLAYERS + 8,
-            MAX_CONNECTIONS_PER_ADDRESS=0,
+            MAX_CONNECTIONS_PER_ADDRESS=0, EMPTY_SECONDS=3600,
         )  # fmt: skip
 
     def health(self) -> dict | None:
@@ -105,7 +112,20 @@ class Node(Process):
 
     def up(self) -> bool:
         health = self.health()
-        return health is not None and health["tick"] > 0 and health["directory"] == "ok"
+        return health is not None and health["tick"] > 0 and self.ready()
+
+    def ready(self) -> bool:
+        """Is it in the directory, and may take others' rooms?"""
+        try:
+            with urllib.request.urlopen(f"{self.page}/readyz", timeout=3):
+                return True
+        except OSError:
+            return False
+
+    def moves(self) -> list[int]:
+        """The players of each room that it has opened for another node."""
+        return [int(line.split()[-2]) for line in self.log.read_text().splitlines()
+                if " goes on at tick " in line]  # fmt: skip
 
 
 def main(nodes: int, joins: int, players: int, path: str | None) -> int:
@@ -115,12 +135,11 @@ def main(nodes: int, joins: int, players: int, path: str | None) -> int:
         raise BenchError("no redis-server here (Debian: apt install redis-server)")
     result = {"machine": machine(), "nodes": nodes}
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tickstorm-bench-")))
-        seats = -(-max(joins // nodes, 2 * players) // ROOM_PLAYERS) * ROOM_PLAYERS
-        cluster = _start(stack, folder, nodes, seats)
+        cluster, _ = _start(stack, nodes, -(-joins // nodes))
         result["joins"] = _joins(cluster, joins)
         _say("joins", result["joins"])
-        time.sleep(16)  # until the seats of those who never came are free again
+    with ExitStack() as stack:  # anew: the rooms of the burst would go on, empty
+        cluster, folder = _start(stack, nodes, 2 * players)
         result["restart"] = _restart(cluster, players, folder)
         _say("rolling restart", result["restart"])
         result["kill"] = _kill(cluster, players, folder)
@@ -129,8 +148,9 @@ def main(nodes: int, joins: int, players: int, path: str | None) -> int:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(json.dumps(result, indent=1) + "\n")
     joined, moved, killed = result["joins"], result["restart"], result["kill"]
-    well = not joined["refused"] and not joined["overfull"] and not moved["lost"]
-    return 0 if well and not moved["scores_lost"] and not killed["lost"] else 1
+    wrong = [joined[word] for word in ("refused", "overfull", "miscounted")]
+    wrong += [moved["lost"], moved["scores_lost"], killed["lost"]]
+    return 1 if any(wrong) or moved["pause_ms_max"] >= MOST_PAUSE_MS else 0
 
 
 def _say(title: str, figures: dict) -> None:
@@ -139,7 +159,10 @@ def _say(title: str, figures: dict) -> None:
         print(f"  {key:22} {value}", flush=True)
 
 
-def _start(stack: ExitStack, folder: Path, nodes: int, seats: int) -> list[Node]:
+def _start(stack: ExitStack, nodes: int, seats: int) -> tuple[list[Node], Path]:
+    """A cluster with so many seats per node at least, and the folder with its files."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tickstorm-bench-")))
+    seats = -(-seats // ROOM_PLAYERS) * ROOM_PLAYERS
     port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
     stack.enter_context(Process("redis", folder, [*command, "--dir", str(folder)]))
@@ -147,7 +170,7 @@ def _start(stack: ExitStack, folder: Path, nodes: int, seats: int) -> list[Node]
     cluster = [stack.enter_context(Node(f"n{i + 1}", folder, redis, seats)) for i in range(nodes)]
     for node in cluster:
         _wait(node.up, f"node {node.name}")
-    return cluster
+    return cluster, folder
 
 
 def _wait(condition, what: str, seconds: float = 30.0) -> float:
@@ -161,32 +184,65 @@ def _wait(condition, what: str, seconds: float = 30.0) -> float:
 
 def _joins(cluster: list[Node], count: int) -> dict:
     lobbies = [Lobby(node.page) for node in cluster]
-    took, refused, rooms = [], [], {}
+    took, entered, refused, rooms = [], [], [], {}
+    inside: list[Connection] = []
 
     def join(i: int) -> None:
         began = time.monotonic()
         try:
             place = lobbies[i % len(lobbies)].join(quick=True)
-        except Dropped as drop:
-            refused.append(str(drop))
-        else:
             took.append(time.monotonic() - began)
             room = place.url.rpartition("=")[2]
             rooms[room] = rooms.get(room, 0) + 1
+            if i % ENTER == 0:
+                inside.append(_enter(place))
+                entered.append(time.monotonic() - began)
+        except Dropped as drop:
+            refused.append(str(drop))
 
     began = time.monotonic()
     pool = Pool(AT_ONCE)
     for i in range(count):
         pool.spawn(join, i)
     pool.join()
+    all_s = time.monotonic() - began
+    # Each has one seat, whether it has come or its ticket holds it.
+    with urllib.request.urlopen(f"{cluster[0].page}/api/rooms", timeout=5) as response:
+        listed = json.load(response)["rooms"]
+    seats = sum(room["players"] for room in listed)
+    playing = _playing(cluster)
+    for connection in inside:
+        connection.close(wire.encode_leave(), wait_s=0)
     return {
         "joins": count,
         "refused": len(refused),
-        "overfull": sum(seats > ROOM_PLAYERS for seats in rooms.values()),
+        "overfull": sum(seats > ROOM_PLAYERS for seats in rooms.values())
+        + sum(room["players"] > room["capacity"] for room in listed),
+        "miscounted": abs(seats + len(refused) - count) + abs(playing - len(inside)),
         "rooms": len(rooms),
-        "all_s": round(time.monotonic() - began, 2),
-        "join_ms_p50": round(float(np.percentile(took, 50)) * 1e3, 1) if took else None,
-        "join_ms_p99": round(float(np.percentile(took, 99)) * 1e3, 1) if took else None,
+        "all_s": round(all_s, 2),
+        **_times("join", took),
+        "entered": len(inside),
+        **_times("enter", entered),
+    }
+
+
+def _enter(place: Place) -> Connection:
+    """Into the room with the ticket, up to WELCOME. Raises Dropped."""
+    connection = Connection(parse_uri(place.url))
+    connection.send(wire.encode_hello("Guest", None, ticket=place.ticket))
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        if any(wire.decode(data)[0] == wire.WELCOME for data in connection.receive(until)):
+            return connection
+    raise Dropped("no WELCOME")
+
+
+def _times(name: str, took: list[float]) -> dict:
+    return {
+        f"{name}_ms_p{percent}": round(float(np.percentile(took, percent)) * 1e3, 1)
+        for percent in (50, 99)
+        if took
     }
 
 
@@ -208,16 +264,17 @@ def _restart(cluster: list[Node], players: int, folder: Path) -> dict:
     with bots:
         _wait(lambda: _playing(cluster) >= players, "the bots", 60)
         time.sleep(SETTLE_S)
-        took = []
+        took, before = [], sum(len(node.moves()) for node in cluster)
         for node in reversed(cluster):
             took.append(node.restart())
-            time.sleep(2.0)
         bots.process.wait(seconds)
     tally = json.loads(out.read_text())
+    moves = [moved for node in cluster for moved in node.moves() if moved]
     return {
         "players": players,
+        "rooms_moved": len(moves) - before,
         "lost": players - tally["connected"] + tally["reconnects"] - tally["resumed"],
-        "moves": tally["reconnects"],
+        "players_moved": tally["reconnects"],
         "pause_ms_p50": tally["pause_ms_p50"],
         "pause_ms_p99": tally["pause_ms_p99"],
         "pause_ms_max": tally["pause_ms_max"],

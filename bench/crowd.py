@@ -78,6 +78,7 @@ def tickstorm(load: Load) -> ServerProcess:
         "HOST": "127.0.0.1",
         "PORT": str(port),
         "BOTS": "0",
+        "ROOM_BOTS": "0",
         "ORBS": str(SCENARIOS[load.scenario].orbs),
         "WORLD_SIZE": str(load.world),
         # Room for those who have left but whose connection is still being closed.

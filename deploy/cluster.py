@@ -74,9 +74,9 @@ class Cluster:
         self._run("emperor", str(uwsgi), "--set", f"vassals={vassals}", "deploy/emperor.ini")
         self._write_nginx()
         for node in self.nodes:
-            self._wait(f"node {node.name}", lambda node=node: _ticks(node.port))
+            self._wait(f"node {node.name}", lambda node=node: _ready(node.port))
         self._run("nginx", programs["nginx"], "-c", str(folder / "nginx.conf"), "-p", str(folder))
-        self._wait("nginx", lambda: _ticks(options.port))
+        self._wait("nginx", lambda: _ready(options.port))
         (folder / "nodes.json").write_text(json.dumps(self.nodes))
 
     def _write_vassal(self, vassals: Path, node: Node, redis: str) -> None:
@@ -91,13 +91,18 @@ class Cluster:
             "SECRET": self._secret(),
             "DATA_DIR": data,
             "TRUSTED_PROXIES": "127.0.0.1",
-            "BOTS": self.options.bots // self.options.nodes,
+            "BOTS": self._bots(node),
         }
         lines = ["[uwsgi]", *(f"env = {key}={value}" for key, value in environment.items())]
         lines.append(f"ini = {ROOT / 'uwsgi.ini'}")
         path = vassals / f"{node.name}.ini"
         path.touch(0o600)  # the secret is in it
         path.write_text("\n".join(lines) + "\n")
+
+    def _bots(self, node: Node) -> int:
+        """This node's part of them."""
+        each, more = divmod(self.options.bots, self.options.nodes)
+        return each + (self.nodes.index(node) < more)
 
     def _secret(self) -> str:
         """What all nodes sign with; kept, so that tokens outlive the cluster."""
@@ -173,34 +178,56 @@ def _health(port: int) -> dict | None:
         return None
 
 
-def _ticks(port: int) -> bool:
-    health = _health(port)
-    return health is not None and health["tick"] > 0
+def _ready(port: int) -> bool:
+    """Does it take players, and other nodes' rooms?"""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
+            return True
+    except OSError:
+        return False
 
 
 def restart(folder: Path) -> None:
     """One node after the other: drained, restarted, back in the directory."""
-    for name, port in json.loads((folder / "nodes.json").read_text()):
+    try:
+        nodes = json.loads((folder / "nodes.json").read_text())
+    except FileNotFoundError:
+        raise SystemExit(
+            f"tickstorm: no cluster runs from {folder}: start `make cluster`"
+        ) from None
+    for name, port in nodes:
         before = (_health(port) or {}).get("started")
         (folder / "vassals" / f"{name}.ini").touch()
         began = time.monotonic()
         while True:
             time.sleep(0.2)
             health = _health(port)
-            if health and health["started"] != before and health["tick"] > 0:
+            if health and health["started"] != before and _ready(port):
                 break
             if time.monotonic() - began > READY_S:
                 raise SystemExit(f"tickstorm: node {name} did not come back")
         print(f"tickstorm: node {name} restarted in {time.monotonic() - began:.1f} s", flush=True)
-        time.sleep(1.5)  # it is in the directory again, and may take the next one's rooms
+
+
+def _number(low: int, high: int):
+    """The type of an option that is a whole number in this range."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not allowed: a whole number from {low} to {high}"
+            )
+        return int(text)
+
+    return parse
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--nodes", type=int, default=2, choices=range(1, 33), metavar="N")
+    parser.add_argument("--nodes", type=_number(1, 32), default=2, metavar="N")
     parser.add_argument("--host", default=os.environ.get("HOST", "127.0.0.1"))
-    parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--bots", type=int, default=24, help="spread over the nodes")
+    parser.add_argument("--port", type=_number(1, 65535), default=8000)
+    parser.add_argument("--bots", type=_number(0, 1000), default=24, help="spread over the nodes")
     parser.add_argument("--folder", default=str(ROOT / "var" / "cluster"))
     parser.add_argument("--restart", action="store_true", help="restart the nodes one by one")
     options = parser.parse_args()

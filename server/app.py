@@ -21,6 +21,7 @@ from .config import Config, ConfigError, load
 from .doorkeeper import LOOK_AGAIN_S, LOOK_EVERY_S, Doorkeeper
 from .lobby import Lobby
 from .node import Node
+from .retention import TIDY_S
 from .room import Room
 from .web import Web
 from .wire import Close
@@ -44,10 +45,10 @@ GOODBYE_SECONDS = 0.5
 """Time for clients to go when the server ends; only who doesn't read needs longer."""
 
 LEAVE_SECONDS = 3.0
-"""The same and the sync of journals and scores; less than uwsgi.ini's mercy."""
+"""The same and the sync of journals and scores."""
 
-DRAIN_SECONDS = 1.5
-"""Of these, time for a shared directory to take the rooms."""
+DRAIN_SECONDS = 4.0
+"""Before, time to hand the rooms to other nodes; with the above less than uwsgi.ini's mercy."""
 
 RECOVERY_SECONDS = 120
 """Time for rooms to come back from their journals, until the watchdog looks at their ticks."""
@@ -90,6 +91,7 @@ def start() -> Web:
         _run(room)
     gevent.spawn(node.run).link_exception(_crashed)
     gevent.spawn(_collect_garbage)
+    gevent.spawn(_tidy, lobby)
     gevent.spawn(_keep_the_door, config, web)
     gevent.spawn(_handle_signals, node, web)
     log.info("tickstorm %s serves http://%s:%d", lobby.version, config.host, config.port)
@@ -122,8 +124,8 @@ def _handle_signals(node: Node, web: Web) -> None:
     # From inside a greenlet and with the system's own call: so they take the place of the
     # handlers that uWSGI gives to gevent's loop, of which SIGINT's ends the worker at once.
     def leave(number: int, _frame: object) -> None:
-        if not node.draining:  # the first signal counts
-            node.draining = True
+        if not node.leaving:  # the first signal counts
+            node.leaving = True
             restart = number == signal.SIGHUP
             code = Close.RESTART if restart else Close.GOING_AWAY
             reason = "the server restarts" if restart else "the server stops"
@@ -136,11 +138,11 @@ def _handle_signals(node: Node, web: Web) -> None:
 def _leave(node: Node, web: Web, code: Close, reason: str) -> None:
     """Hand the rooms to other nodes, if there are any. Tell everyone, wait until they have gone
     and the journal is on disk, and end."""
-    lobby, began = node.lobby, monotonic()
+    lobby = node.lobby
     if node.directory.shared:
-        with gevent.Timeout(DRAIN_SECONDS, False):
-            node.drain()
-    goodbye = monotonic() + GOODBYE_SECONDS
+        node.leave(DRAIN_SECONDS)
+    began = monotonic()
+    goodbye = began + GOODBYE_SECONDS
     lobby.close(code, reason)
     while web.websockets and monotonic() < goodbye:
         gevent.sleep(0.02)
@@ -158,6 +160,15 @@ def _keep_the_door(config: Config, web: Web) -> None:
         gone = doorkeeper.look(monotonic())
         web.refused["overdue"] += gone
         gevent.sleep(LOOK_AGAIN_S if gone else LOOK_EVERY_S)
+
+
+def _tidy(lobby: Lobby) -> None:
+    while True:
+        try:
+            lobby.tidy()
+        except OSError as error:
+            log.error("journals of closed rooms can't be looked at: %s", error)
+        gevent.sleep(TIDY_S)
 
 
 def _collect_garbage() -> None:

@@ -30,6 +30,9 @@ class Config:
     host: str = _option("127.0.0.1", "address to listen on; `0.0.0.0` for every interface")
     port: int = _option(8000, "port to listen on", 1, 65535)
     bots: int = _option(24, "bots that the server brings along; 0 for none", 0, 1000)
+    room_bots: int = _option(
+        100, "bots in all rooms together that people create here; 0 for none", 0, 1000
+    )
     tick_hz: int = _option(20, "simulation steps, and snapshots at most, per second", 10, 60)
     world_size: int = _option(
         4096, "side of the square world, units; a multiple of 1024", 2048, 31744, multiple=1024
@@ -95,8 +98,12 @@ class Config:
     journal: str = _option(
         "on", "keep a journal of each room: recovery, replays", choices=("on", "off")
     )
-    journal_megabytes: int = _option(256, "the most that a room's journal may take", 8, 1 << 20)
-    journal_hours: int = _option(24, "the age at which parts of a journal are deleted", 1, 8760)
+    journal_megabytes: int = _option(
+        256, "the most that a room's journal, or all of closed rooms, may take", 8, 1 << 20
+    )
+    journal_hours: int = _option(
+        24, "the age at which parts of a journal, or all of a closed room's, are deleted", 1, 8760
+    )
     checkpoint_seconds: int = _option(
         5, "time between checkpoints in a journal; after a crash, as much is replayed", 1, 300
     )

@@ -96,6 +96,11 @@ local function release(queue, member)
   end
 end
 
+-- Can another node open it: as it was last shared, or anew because nobody was in it yet?
+local function lives_on(room)
+  return call('EXISTS', P .. 'state:' .. room) == 1 or call('ZSCORE', P .. 'pending', room)
+end
+
 local function rehome(room, avoid)
   local target = place(survey(), avoid or {}, tonumber(call('HGET', P .. 'players', room) or 0))
   call('HSET', P .. 'home', room, target or '')
@@ -121,7 +126,7 @@ local function sweep()
   end
   for room, id in pairs(map('home')) do
     if id == '' or call('HEXISTS', P .. 'nodes', id) == 0 then
-      if call('EXISTS', P .. 'state:' .. room) == 1 then rehome(room) else drop(room) end
+      if lives_on(room) then rehome(room) else drop(room) end
     end
   end
 end
@@ -210,7 +215,7 @@ function commands.leave()
   call('HDEL', P .. 'nodes', a.node)
   for room, home in pairs(map('home')) do
     if home == a.node then
-      if call('EXISTS', P .. 'state:' .. room) == 1 then rehome(room) else drop(room) end
+      if lives_on(room) then rehome(room) else drop(room) end
     end
   end
   return {}

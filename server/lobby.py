@@ -15,7 +15,7 @@ import gevent
 
 import game
 
-from . import __version__, journal, replay, tokens
+from . import __version__, journal, replay, retention, tokens
 from .config import Config
 from .connection import Connection
 from .directory import RoomInfo
@@ -122,12 +122,14 @@ class Lobby:
         return Path(self.config.data_dir) / f"rooms-{self.config.port}.json"
 
     def _remember(self) -> None:
-        """Note the rooms that are open, but for the one that is always there."""
-        rooms = {
-            id: [asdict(info.settings), info.keep]
-            for id, info in self.infos.items()
-            if id != DEFAULT_ROOM
-        }
+        """Note the rooms that are open, but for the one that is always there, each with the
+        bots it gets: those that it wants, as long as the node has any left."""
+        rooms, left = {}, self.config.room_bots
+        for id, info in self.infos.items():
+            bots = 0 if info.keep else min(info.settings.bots, left)
+            left -= bots
+            if id != DEFAULT_ROOM:
+                rooms[id] = [asdict(info.settings), info.keep, bots]
         if not rooms and not self._notes.exists():
             return
         try:
@@ -144,7 +146,7 @@ class Lobby:
             noted = json.loads(self._notes.read_text())
             infos = {
                 id: RoomInfo(RoomSettings(**settings), keep)
-                for id, (settings, keep) in noted.items()
+                for id, (settings, keep, *_) in noted.items()
             }
         except FileNotFoundError:
             infos = {}
@@ -210,7 +212,9 @@ class Lobby:
             if not spectate:
                 self.node.arrived(room.id, ticket_id)
             return session, False
-        room = self.default if room_id is None else self.rooms.get(room_id)
+        if room_id is None:
+            room_id = self.default and self.default.id
+        room = self.settled(room_id)
         if room is None:
             raise ProtocolViolation(Close.NO_ROOM, "there is no such room")
         reserved = self.node.reserved(room.id) if self.node is not None else 0
@@ -251,6 +255,13 @@ class Lobby:
         gevent.spawn(room.run).link(lambda _: self._watched.discard(room))
         return session
 
+    def settled(self, room_id: str | None) -> Room | None:
+        """The open room of this id; one that is just being handed over is waited for, for who
+        joins it now would be left behind."""
+        while (room := self.rooms.get(room_id)) is not None and room.held:
+            gevent.sleep(0.01)
+        return room
+
     def token_for(self, session: Session) -> str:
         """The token with which this session can be resumed."""
         claim = tokens.Claim(session.room.id, session.id, time() + tokens.LIFETIME_S)
@@ -276,7 +287,7 @@ class Lobby:
             raise ProtocolViolation(Close.TOKEN, "not a token of this server")
         if claim.expires < time():
             return None
-        room = self.rooms.get(claim.room)
+        room = self.settled(claim.room)
         if room is None and self.node is not None:
             room = self.node.bring(claim.room)
         return room and room.resume(claim.session, connection)
@@ -286,11 +297,11 @@ class Lobby:
         return sum(room.players for room in self.rooms.values())
 
     def health(self) -> dict:
-        """What `/healthz` says. `status` is "ok" while every room's ticks advance."""
+        """What `/healthz` says. `status` is "stalled" unless every room's ticks advance."""
         first, node = self.default, self.node
         draining = node is not None and node.draining
         return {
-            "status": "draining" if draining else "ok" if self.alive() else "stalled",
+            "status": "stalled" if not self.alive() else "draining" if draining else "ok",
             "tick": first.world.tick if first else 0,
             "tick_hz": self.config.tick_hz,
             "players": self.players,
@@ -304,21 +315,48 @@ class Lobby:
                 id if self.infos[id].settings.public else f"private {n}": {
                     "tick": room.world.tick,
                     "players": room.players,
+                    "away": room.away,
                     "spectators": room.spectators,
-                    "busy": round(room.metrics.busy(room.config.tick_hz), 4),
+                    "busy": round(room.busy, 4),
+                    "share": round(room.shedding.share, 4),
+                    "skipped_ticks": room.skipped_ticks,
                     "shedding": room.shedding.level.name,
                 }
                 for n, (id, room) in enumerate(self.rooms.items())
             },
         }
 
+    def unready(self) -> str:
+        """Why nobody new should be sent here, or nothing."""
+        node = self.node
+        if not self.alive():
+            return "its ticks stand still"
+        if node is not None and node.draining:
+            return "it is draining"
+        if node is not None and not node.known:
+            return "it is not in the directory yet"
+        return ""
+
     def balance(self) -> None:
         """Each room may use what the others leave of the process's time, and a fair share at
         least; one that wants more sheds its own load, and the others' ticks stay on time."""
-        busy = {id: room.metrics.busy(room.config.tick_hz) for id, room in self.rooms.items()}
-        total = sum(busy.values())
-        for id, room in self.rooms.items():
-            room.shedding.allow(max(1.0 - (total - busy[id]), 1.0 / len(busy)))
+        rooms = list(self.rooms.values())
+        for room, share in zip(rooms, shares([room.busy for room in rooms]), strict=True):
+            room.shedding.allow(share)
+
+    def tidy(self) -> None:
+        """Give the journals of closed rooms their end."""
+        if self._writer is None:
+            return
+        config = self.config
+        retention.tidy(
+            Path(config.data_dir),
+            DEFAULT_ROOM,
+            config.journal_megabytes << 20,
+            config.journal_hours * 3600,
+            time(),
+            gevent.get_hub().threadpool.apply,
+        )
 
     def close(self, code: Close, reason: str) -> None:
         """Tell everyone to go, and stop the loops."""
@@ -341,3 +379,23 @@ class Lobby:
     def alive(self) -> bool:
         """Do the ticks of all rooms advance?"""
         return all(room.alive() for room in self.rooms.values())
+
+
+def shares(busy: list[float]) -> list[float]:
+    """Of a process's time, what each room may use that wants `busy` of it: who wants little gets
+    it, the others share evenly what is left; and nobody is denied what nobody wants.
+
+    >>> shares([0.1, 0.2]), shares([0.1, 2.0]), shares([0.2, 2.0, 3.0])
+    ([0.8, 0.9], [0.5, 0.9], [0.333333, 0.4, 0.4])
+    """
+    left, level = 1.0, 1.0
+    for place, wanted in enumerate(sorted(busy)):
+        level = left / (len(busy) - place)
+        if wanted > level:
+            break
+        left -= wanted
+    free = 1.0 - sum(min(wanted, level) for wanted in busy)
+    return [
+        round(level if wanted > level else max(1.0 / len(busy), free + wanted), 6)
+        for wanted in busy
+    ]

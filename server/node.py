@@ -9,10 +9,11 @@ opened next, it goes on from there, with the same ships and scores.
 
 from __future__ import annotations
 
+import hmac
 import logging
 import os
 from time import monotonic, time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gevent
 import msgpack
@@ -41,6 +42,13 @@ log = logging.getLogger("tickstorm.node")
 SHARE_S = 3.0
 """Time between two shared checkpoints of a room: what is lost with a node, at most."""
 
+ARRIVAL_S = 0.003
+"""Time per player for a room that was handed over to be reached, before the next one follows:
+so a player waits for those in the own room only. Coming back costs a third of it or less."""
+
+AGAIN_S = 1.0
+"""Between attempts to hand over what nobody took."""
+
 CODE_LETTERS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 CODE_LENGTH = 8
 """Room ids are invite codes: 8.5e11 of them, without letters that look alike."""
@@ -62,15 +70,21 @@ class Node:
         self.config = config
         self.lobby = lobby
         self.directory = directory
-        self.draining = False
+        self.draining = False  # takes no more rooms
+        self.leaving = False  # and ends
+        self.known = False  # to the directory, since the start
+        self.moved = 0  # rooms handed to others
         self.trouble = ""  # why the directory can't be reached, or nothing
         self._ticket_key = tokens.derived_key(key, "ticket")
         self._owner_key = tokens.derived_key(key, "owner")
+        self._drain_token = tokens.drain_token(key)
         self._arrived: dict[str, list[str]] = {}  # by room: tickets whose players came
         self._reserved: dict[str, int] = {}  # by room: seats that tickets hold
         self._empty_since: dict[str, float] = {}
         self._closed: list[str] = []
         self._opening = BoundedSemaphore()
+        self._beating = BoundedSemaphore()
+        self._moving = BoundedSemaphore()
         self._told: dict[str, int] = {}  # scores that the directory has
         lobby.node = self
 
@@ -91,6 +105,10 @@ class Node:
 
     def beat(self) -> None:
         """Tell the directory what is here, and do what it says."""
+        with self._beating:  # what is said must not be said twice
+            self._beat()
+
+    def _beat(self) -> None:
         config = self.config
         rooms = [
             RoomReport(
@@ -123,15 +141,18 @@ class Node:
         if self.trouble:
             log.info("the directory is back; this node is registered again")
             self.trouble = ""
+        self.known = True
         self._closed = self._closed[len(closed) :]
         for said in rooms:
             waiting = self._arrived.get(said.id)
             if waiting:
                 self._arrived[said.id] = waiting[len(said.arrived) :]
         self._reserved = orders.reserved
-        for id in orders.close:
+        # Some may have gone while the directory was asked, or are on their way.
+        here = {id for id, room in self.lobby.rooms.items() if not room.held}
+        for id in here.intersection(orders.close):
             self.shut(id, Close.NO_ROOM, "the room was closed by its owner")
-        for id in orders.lost:
+        for id in here.intersection(orders.lost):
             self._give_up(id)
         if not self.draining:
             for id in orders.open:
@@ -145,20 +166,25 @@ class Node:
             url = self.address(self.directory.find(id))
         except (Refused, Unavailable):
             url = None
-        self.lobby.shut(id, Close.RESTART, "the room moved", url)
+        if id in self.lobby.rooms:
+            self.lobby.shut(id, Close.RESTART, "the room moved", url)
+        self._forget(id)
 
     def shut(self, id: str, code: Close, reason: str) -> None:
         """Close a room for good."""
         self.lobby.shut(id, code, reason)
         self._closed.append(id)
-        self._arrived.pop(id, None)
-        self._empty_since.pop(id, None)
+        self._forget(id)
+
+    def _forget(self, id: str) -> None:
+        for kept in (self._arrived, self._reserved, self._empty_since):
+            kept.pop(id, None)
 
     def close_empty(self) -> None:
         """Rooms in which there was nobody but bots for a while close; the node's own never do."""
         now = monotonic()
         for id, room in list(self.lobby.rooms.items()):
-            if self.lobby.infos[id].keep or room.humans or self._reserved.get(id):
+            if self.lobby.infos[id].keep or room.held or room.humans or self._reserved.get(id):
                 self._empty_since.pop(id, None)
             elif now - self._empty_since.setdefault(id, now) >= self.config.empty_seconds:
                 log.info("room %s closes: it was empty for %d s", id, self.config.empty_seconds)
@@ -193,32 +219,80 @@ class Node:
                 self.lobby.open(id, info, msgpack.unpackb(state) if state else None)
             return self.lobby.rooms[id]
 
+    # ------------------------------------------------------------------ moving
+
     def drain(self) -> None:
         """Take no more rooms, and hand each one to another node; its players follow. What nobody
-        takes stays here, in its journal."""
-        self.draining = True
-        self.beat()  # from now on nobody new is sent here
-        for id in sorted(self.lobby.rooms, key=lambda id: -self.lobby.rooms[id].players):
-            room = self.lobby.rooms[id]
-            if not room.sessions and self.lobby.infos[id].keep:
-                # Nobody would miss it, and there will be another when we start again.
-                self.shut(id, Close.RESTART, "the server restarts")
-                continue
-            room.held = True
-            try:
-                state = msgpack.packb(self.lobby.dump(id))
-                place = self.directory.hand_over(self.id, id, state)
-            except (Refused, Unavailable) as error:
-                room.held = False
-                log.warning("room %s stays here: %s", id, error)
-                continue
-            log.info("room %s goes to node %s at tick %d", id, place.node, room.world.tick)
-            self.lobby.shut(id, Close.RESTART, "the room moves", self.address(place))
-        self.beat()
-        try:
+        takes plays on here and is offered again. Returns at once; a second call changes nothing."""
+        if not self.draining:
+            self.draining = True
+            gevent.spawn(self._drain)
+
+    def _drain(self) -> None:
+        while not self.leaving:
+            self._move_all(ARRIVAL_S)
+            gevent.sleep(AGAIN_S)
+
+    def leave(self, seconds: float) -> None:
+        """The process ends: hand over what others take, within `seconds`. What nobody takes is
+        shared as it is now, and stays here in its journal."""
+        self.draining = self.leaving = True
+        players = max(1, self.lobby.players)
+        with gevent.Timeout(seconds, False):
+            self._move_all(min(ARRIVAL_S, seconds / 2 / players))
+            for room in self.lobby.rooms.values():
+                room.held = True  # or whoever restores it would be behind its journal
+            self.share()
             self.directory.leave(self.id)
-        except (Refused, Unavailable):
-            pass  # the lease will end
+
+    def _move_all(self, arrival_s: float) -> None:
+        """Offer each room to the others, the largest first."""
+        with self._moving:
+            self.beat()  # from now on nobody new is sent here
+            rooms = self.lobby.rooms
+            for id in sorted(rooms, key=lambda id: -rooms[id].players):
+                if id in rooms and not self.trouble:
+                    players = rooms[id].players
+                    if self._move(id):
+                        gevent.sleep(players * arrival_s)
+            self.beat()
+
+    def _move(self, id: str) -> bool:
+        """Hand a room over. False if nobody takes it: then it plays on."""
+        room = self.lobby.rooms[id]
+        if not room.sessions and self.lobby.infos[id].keep:
+            # Nobody would miss it, and there will be another when we start again.
+            self.shut(id, Close.RESTART, "the server restarts")
+            return True
+        room.held = True
+        try:
+            state = msgpack.packb(self.lobby.dump(id))
+            place = self.directory.hand_over(self.id, id, state)
+        except (Refused, Unavailable) as error:
+            room.held = False
+            log.warning("room %s stays here: %s", id, error)
+            return False
+        log.info("room %s goes to node %s at tick %d", id, place.node, room.world.tick)
+        self.lobby.shut(id, Close.RESTART, "the room moves", self.address(place))
+        self._forget(id)
+        self.moved += 1
+        return True
+
+    def progress(self) -> dict[str, Any]:
+        """How far `drain` has come."""
+        rooms, players = len(self.lobby.rooms), self.lobby.players
+        return {
+            "node": self.id,
+            "draining": self.draining,
+            "done": self.draining and not rooms,
+            "moved": self.moved,
+            "rooms": rooms,
+            "players": players,
+        }
+
+    def may_drain(self, token: str) -> bool:
+        """Is this the token of whoever runs the node?"""
+        return hmac.compare_digest(token.encode(), self._drain_token.encode())
 
     # ------------------------------------------------------------------ tickets and owners
 
@@ -251,14 +325,17 @@ class Node:
             raise ProtocolViolation(Close.TOKEN, "the ticket is for another room")
         if claim.expires < time():
             raise ProtocolViolation(Close.TOKEN, "the ticket has expired")
+        self.lobby.settled(claim.room)  # or the seat would stay behind
         try:
             info, watch = self.directory.redeem(self.id, claim.room, claim.session)
-            room = self.lobby.rooms.get(claim.room) or self._bring(claim.room, info)
+            room = self.lobby.settled(claim.room) or self._bring(claim.room, info)
         except Refused as refused:
             if refused.code == "ticket":
                 raise ProtocolViolation(
                     Close.TOKEN, "the ticket was used before, or has expired"
                 ) from None
+            if refused.code == "elsewhere":
+                self._send_on(claim.room)
             raise ProtocolViolation(Close.NO_ROOM, "the room is not here any more") from None
         except Unavailable as error:
             raise ProtocolViolation(Close.FULL, f"{error}; try again") from None
@@ -290,11 +367,15 @@ class Node:
         except Unavailable as error:
             raise ProtocolViolation(Close.FULL, f"{error}; try again") from None
         except Refused:
-            pass
+            self._send_on(id)
+        return None
+
+    def _send_on(self, id: str) -> None:
+        """Raises ProtocolViolation with where a room is, if any other node has it."""
         try:
             place = self.directory.find(id)
         except (Refused, Unavailable):
-            return None
+            return
         raise ProtocolViolation(Close.RESTART, "the room moved", self.address(place))
 
 

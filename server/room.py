@@ -92,6 +92,7 @@ class Room:
         self._waiting: set[Connection] = set()  # with bytes of which the socket has taken none
         self._joins, self._joined_at = 0.0, clock()
         self._running = True
+        self._rest_s = 0.0  # what the other rooms are owed before the next tick
         self.held = False  # no tick begins: the room is being handed over
         for row in sessions:
             self._restore(*row)
@@ -104,10 +105,12 @@ class Room:
         """The game loop greenlet: a tick at each deadline until the room closes."""
         self._ticker = Ticker(self.config.tick_hz, self.clock())
         while self._running:
-            gevent.sleep(max(BREATH_S, self._ticker.wait_s(self.clock())))
+            gevent.sleep(max(BREATH_S, self._ticker.wait_s(self.clock()), self._rest_s))
             for again in range(self._ticker.due(self.clock())):
                 if again:
-                    gevent.sleep(0)  # catching up must not hold up the other rooms
+                    # Catching up must not hold up the other rooms, nor be held up by those that
+                    # are slow: see `_rest_s`.
+                    gevent.sleep(self._rest_s)
                 if self._running and not self.held:
                     self.tick()
 
@@ -135,7 +138,9 @@ class Room:
         metrics.phase("encode")
         self._send(tick, due, snapshots)
         metrics.phase("send")
-        self.shedding.observe(metrics.end())
+        took_s = metrics.end()
+        self.shedding.observe(took_s)
+        self._rest_s = self.shedding.rest_s(took_s)
         self.last_tick_at = self.clock()
 
     # ------------------------------------------------------------------ in
@@ -487,6 +492,16 @@ class Room:
         return len(self.sessions) - self.players
 
     @property
+    def skipped_ticks(self) -> int:
+        """Ticks that were given up because there was no time for them."""
+        return self._ticker.skipped
+
+    @property
+    def away(self) -> int:
+        """Sessions whose client is not connected now."""
+        return sum(session.connection is None for session in self.sessions.values())
+
+    @property
     def humans(self) -> int:
         """Players and spectators that are no bots."""
         return sum(not session.bot for session in self.sessions.values())
@@ -505,6 +520,11 @@ class Room:
         """Ticks between a client's snapshots; more than one only when overloaded."""
         return self.shedding.level.snapshot_ticks
 
+    @property
+    def busy(self) -> float:
+        """The share of one core that its ticks would take, were each on time."""
+        return self.metrics.busy(self.config.tick_hz)
+
     def alive(self) -> bool:
         """Has it ticked lately?"""
         return self._running and self.clock() - self.last_tick_at < STALLED_AFTER_S
@@ -514,14 +534,14 @@ class Room:
         return {
             **self.metrics.summary(),
             "overruns": self._ticker.overruns,
-            "skipped_ticks": self._ticker.skipped,
+            "skipped_ticks": self.skipped_ticks,
             "shedding": self.shedding.level.name,
             "shed_raised": self.shedding.raised,
             "inputs_late": self._inputs.late,
             "inputs_dropped": self._inputs.dropped,
             "sockets": self._sockets.name,
             "connected": len(self._sockets.readers),
-            "away": sum(s.connection is None for s in self.sessions.values()),
+            "away": self.away,
             "journal": {"state": "off"} if self.journal is None else self.journal.summary(),
         }
 

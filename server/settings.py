@@ -9,7 +9,6 @@ from . import names
 from .config import Config
 
 NAME_CHARACTERS = 24
-MAX_BOTS = 200
 MAX_ROUND_S = 3600
 MIN_ROUND_S = 30
 
@@ -78,8 +77,9 @@ def parse(data: dict[str, Any], config: Config) -> RoomSettings:
     _check("capacity", settings.capacity, 1, config.max_players)
     _check("size", settings.size, size["low"], size["high"], size["multiple"])
     _check("tick_hz", settings.tick_hz, hz["low"], hz["high"])
-    # Without any of its own, the server runs no bots that could go there.
-    _check("bots", settings.bots, 0, min(MAX_BOTS, settings.capacity - 1) if config.bots else 0)
+    if settings.bots and not config.room_bots:
+        raise SettingsError("bots", "0, for this server has none for rooms (ROOM_BOTS=0)")
+    _check("bots", settings.bots, 0, min(config.room_bots, settings.capacity - 1))
     if settings.round_s != 0:
         _check("round_s", settings.round_s, MIN_ROUND_S, MAX_ROUND_S)
     return settings

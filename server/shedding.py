@@ -52,6 +52,7 @@ class Shedding:
         self.raised = 0
         self._index = 0
         self._tick_hz = tick_hz
+        self.share = 1.0  # of the process's time that this room may use
         self._period = 1.0 / tick_hz
         self._lower_after_s = LOWER_AFTER_S
         self._since_lowered = int(TRIED_S * tick_hz)  # ticks
@@ -75,7 +76,19 @@ class Shedding:
 
     def allow(self, share: float) -> None:
         """Of the process's time, this room may use `share` (0..1]."""
+        self.share = share
         self._period = share / self._tick_hz
+
+    def rest_s(self, took_s: float) -> float:
+        """What must be left to other rooms after a tick of `took_s`: nothing, unless it took
+        more than this room's share.
+
+        >>> shedding = Shedding(tick_hz=20)
+        >>> shedding.allow(0.5)
+        >>> shedding.rest_s(0.02), shedding.rest_s(0.1)
+        (0.0, 0.1)
+        """
+        return took_s * (1.0 / self.share - 1.0) if took_s > self._period else 0.0
 
     def _move(self, by: int) -> None:
         index = min(max(self._index + by, 0), len(LEVELS) - 1)

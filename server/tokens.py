@@ -55,6 +55,11 @@ def derived_key(key: bytes, purpose: str) -> bytes:
     return hmac.digest(key, purpose.encode(), "sha256")
 
 
+def drain_token(key: bytes) -> str:
+    """What proves that somebody runs this node: who can read its key may drain it."""
+    return derived_key(key, "drain").hex()
+
+
 def load_key(secret: str, data_dir: str) -> bytes:
     """The signing key: from the configured secret, or kept in a file only we can read."""
     if secret:

@@ -81,11 +81,15 @@ class Web:
         method = environ.get("REQUEST_METHOD", "")  # a malformed request has none
         if path.startswith("/api/"):
             return self._api(method, path, environ, start_response)
+        if path == "/drain":
+            return self._drain(method, environ, start_response)
         if method not in ("GET", "HEAD"):
             return _answer(start_response, "405 Method Not Allowed", b"GET and HEAD only\n",
                            headers=[("Allow", "GET, HEAD")])  # fmt: skip
         if path == "/healthz":
             answer = self._health(start_response)
+        elif path == "/readyz":
+            answer = self._ready(start_response)
         elif path == "/scores.json":
             answer = _json(start_response, {"scores": self.lobby.scores.top})
         elif path == "/replays.json":
@@ -130,8 +134,39 @@ class Web:
         health = self.lobby.health()
         health["refused"] = dict(self.refused)
         health["closed"] = dict(self.closed)
-        status = "200 OK" if health["status"] == "ok" else "503 Service Unavailable"
+        status = "503 Service Unavailable" if health["status"] == "stalled" else "200 OK"
         return _json(start_response, health, status)
+
+    def _ready(self, start_response: StartResponse) -> list[bytes]:
+        why = self.lobby.unready()
+        status = "503 Service Unavailable" if why else "200 OK"
+        return _json(start_response, {"ready": not why, "why": why}, status)
+
+    def _drain(self, method: str, environ: dict, start_response: StartResponse) -> list[bytes]:
+        """GET and POST /drain, for whoever runs the node: API.md."""
+
+        def refuse(status: str, error: str, message: str, *headers: tuple) -> list[bytes]:
+            body = json.dumps({"error": error, "message": message}).encode() + b"\n"
+            return _answer(start_response, status, body, "application/json", headers)
+
+        node = self.lobby.node
+        if method not in ("GET", "POST"):
+            return refuse("405 Method Not Allowed", "method", "GET, POST only",
+                          ("Allow", "GET, POST"))  # fmt: skip
+        scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return refuse("401 Unauthorized", "token", "Send `Authorization: Bearer <token>`; "
+                          "`python -m server.drain --token` prints it.",
+                          ("WWW-Authenticate", "Bearer"))  # fmt: skip
+        if not node.may_drain(token.strip()):
+            return refuse("403 Forbidden", "token", "This is not this node's drain token.")
+        if method == "POST":
+            if not node.directory.shared:
+                return refuse("409 Conflict", "alone", "DIRECTORY=memory: no other node could "
+                              "take the rooms; a stop keeps them in their journals.")  # fmt: skip
+            node.drain()
+        return _json(start_response, node.progress(), "202 Accepted" if method == "POST" else
+                     "200 OK")  # fmt: skip
 
     def _file(self, path: str, environ: dict, start_response: StartResponse) -> list[bytes]:
         # Only names that were there at the start: no path is ever made from a request.

@@ -38,6 +38,13 @@ class NodeServer(LiveServer):
         """How often its worker has started."""
         return self.log().count("serves http://")
 
+    def loads(self) -> dict[str, dict]:
+        """Its rooms as `/healthz` shows them; none while it restarts."""
+        try:
+            return self.health()["room_loads"]
+        except OSError:
+            return {}
+
     def signal_all(self, number: int) -> None:
         for pid in self.processes():
             os.kill(pid, number)

@@ -45,7 +45,7 @@ class LiveServer:
         self._folder = tempfile.TemporaryDirectory(prefix="tickstorm-")
         os.chmod(self._folder.name, 0o755)  # started as root, the worker becomes nobody
         data_dir = f"{self._folder.name}/data"
-        defaults = {"BOTS": 0, "SEED": 1, "MAX_PLAYERS": 200, "DATA_DIR": data_dir}
+        defaults = {"BOTS": 0, "ROOM_BOTS": 0, "SEED": 1, "MAX_PLAYERS": 200, "DATA_DIR": data_dir}
         chosen = {**defaults, **options, "HOST": "127.0.0.1", "PORT": self.port}
         self.environ = {**os.environ, **{k: str(v) for k, v in chosen.items()}}
         self.process: subprocess.Popen | None = None

@@ -9,9 +9,14 @@ import sys
 import threading
 import time
 
+import gevent
 import pytest
+from websockets.uri import parse_uri
 
+from clients.bots import wire
 from clients.bots.conditioner import Conditioner, Conditions
+from clients.bots.connection import Connection
+from clients.bots.lobby import Lobby
 from tests.cluster import Cluster, NodeServer, wait_for
 from tests.live_server import ROOT
 from tests.lobby_client import Player, api, joined
@@ -91,12 +96,42 @@ def test_of_many_racing_for_the_last_seat_one_gets_it(cluster):
     first.leave()
 
 
-def test_a_ticket_opens_nothing_on_another_node(cluster):
+def test_a_burst_over_four_nodes_fills_every_seat_once_and_then_says_that_all_is_full():
+    nodes, room_seats, seats = 4, 15, 120
+    with Cluster(nodes, ROOM_PLAYERS=room_seats, MAX_PLAYERS=seats // nodes) as cluster:
+        lobbies = [Lobby(node.page) for node in cluster.nodes]
+        places, inside = [], []
+
+        def join(i):
+            place = lobbies[i % nodes].join(quick=True)
+            places.append(place)
+            connection = Connection(parse_uri(place.url))
+            connection.send(wire.encode_hello(f"Guest {i}", None, ticket=place.ticket))
+            wait_for(lambda: wire.WELCOME in kinds(connection), 60)
+            inside.append(connection)
+
+        def kinds(connection):
+            return [wire.decode(data)[0] for data in connection.receive(time.monotonic() + 1)]
+
+        gevent.joinall([gevent.spawn(join, i) for i in range(seats)], raise_error=True)
+        assert len({place.ticket for place in places}) == len(inside) == seats
+        wait_for(lambda: sum(node.health()["players"] for node in cluster.nodes) == seats)
+        rooms = cluster.rooms().values()
+        assert [room["players"] for room in rooms] == [room_seats] * (seats // room_seats)
+        for node in cluster.nodes:
+            status, answer = api(node.page, "POST", "/api/join", {"quick": True})
+            assert (status, answer["error"]) == (409, "full")
+        for connection in inside:
+            connection.close(wire.encode_leave(), wait_s=0)
+
+
+def test_a_ticket_at_the_wrong_node_is_sent_on_and_still_good(cluster):
     room = create(cluster.page)
     _, place = api(cluster.page, "POST", "/api/join", {"room": room["room"]})
     other = next(node for node in cluster.nodes if node.name != place["node"])
     refused = Player(other.url, ticket=place["ticket"])
-    assert refused.welcome is None and refused.code == 4009
+    assert refused.welcome is None and refused.code == 1012
+    assert refused.notices[-1][2] == place["url"]
     admitted = Player(place["url"], ticket=place["ticket"])
     assert admitted.welcome is not None
     admitted.leave()
@@ -133,29 +168,42 @@ def test_players_follow_a_drained_nodes_rooms_in_the_same_ships():
         assert cluster.other(old).health()["room_loads"][room]["tick"] > players[0].tick
 
 
-def test_a_rolling_restart_under_playing_bots_loses_nobody(tmp_path):
-    with Cluster(2, ROOM_PLAYERS=20) as cluster:
+def test_a_rolling_restart_under_two_hundred_playing_bots_loses_nobody(tmp_path):
+    # Pilots steer and fire as other bots do, and look at nothing: two hundred that look would
+    # need more of a core than there is beside two nodes, and what they measure is themselves.
+    with Cluster(2, ROOM_PLAYERS=50, MAX_PLAYERS=400, EMPTY_SECONDS=600) as cluster:
         result = tmp_path / "bots.json"
+
+        def playing():
+            loads = [load for node in cluster.nodes for load in node.loads().values()]
+            return sum(load["players"] - load["away"] for load in loads)
+
         bots = subprocess.Popen(
-            [sys.executable, "-m", "clients.bots", "--lobby", cluster.page, "--players", "40"]
-            + ["--seconds", "16", "--seed", "1", "--json", str(result)],
+            [sys.executable, "-m", "bench.pilots", "--lobby", cluster.page, "--players", "200"]
+            + ["--seed", "1", "--json", str(result)],
             stdout=subprocess.DEVNULL,
             cwd=ROOT,
         )
         try:
-            wait_for(lambda: sum(room["players"] for room in cluster.rooms().values()) == 40, 20)
+            wait_for(lambda: playing() == 200, 60)
             for node in reversed(cluster.nodes):  # the lobby that the bots ask is the last
                 node.signal(signal.SIGHUP)
-                wait_for(lambda node=node: node.starts() == 2, 15)
+                wait_for(lambda node=node: node.starts() == 2, 30)
                 node.wait_until_up()
+                wait_for(lambda: playing() == 200, 30)
+            bots.send_signal(signal.SIGTERM)
             bots.wait(30)
         finally:
             bots.kill()
+            bots.wait()
         tally = json.loads(result.read_text())
-        assert tally["connected"] == 40 and tally["errors"] == 0
-        assert tally["reconnects"] >= 40 and tally["resumed"] == tally["reconnects"]
+        assert tally["errors"] == 0, tally["error_messages"]
+        assert tally["connected"] == 200
+        # The node that goes last has everyone; the first one had its share.
+        assert tally["reconnects"] > 200 and tally["resumed"] == tally["reconnects"]
         assert tally["scores_lost"] == 0
-        assert tally["pause_ms_max"] < 1500  # on a busy machine; the figures are in the README
+        # The promise itself, and no more: it takes 250 ms on a quiet machine with two cores.
+        assert tally["pause_ms_max"] < 1000
 
 
 # ------------------------------------------------------------------ what dies
@@ -169,7 +217,6 @@ def test_a_killed_nodes_rooms_come_back_elsewhere_from_their_last_shared_checkpo
         cluster.page = cluster.other(node).page
         player.listen(seconds=4)  # a checkpoint is shared every three seconds
         node.kill()
-        died = time.monotonic()
         # The first join may still be sent to the dead node; never the second.
         _, place = api(cluster.page, "POST", "/api/join", {"quick": True})
         status, place = api(
@@ -182,7 +229,6 @@ def test_a_killed_nodes_rooms_come_back_elsewhere_from_their_last_shared_checkpo
         _, place = find(cluster.page, player)
         back = Player(place["url"], token=player.welcome["token"])
         back.see()
-        assert time.monotonic() - died < LEASE_S + 3
         assert back.welcome["resumed"] and back.welcome["slot"] == player.welcome["slot"]
         # No more than the time between two shared checkpoints was played in vain.
         assert player.tick - back.tick <= 20 * (3.0 + 1.5)
@@ -239,8 +285,7 @@ def test_without_redis_games_go_on_and_joins_say_why_they_wait():
         player.listen(seconds=4)  # longer than a lease
         assert player.code is None and player.tick - before > 60
         cluster.redis.start()
-        took = wait_for(lambda: len(cluster.rooms()) == 2)
-        assert took < 3
+        wait_for(lambda: len(cluster.rooms()) == 2)
         assert cluster.rooms()[player.welcome["room"]]["players"] == 1
         other = joined(cluster.page, quick=True)
         assert other.welcome["room"] == player.welcome["room"]

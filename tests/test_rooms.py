@@ -119,6 +119,16 @@ def test_a_ticket_is_used_once(server):
     first.leave()
 
 
+def test_an_expired_ticket_opens_nothing_and_its_seat_is_free_again(server):
+    room = create(server, capacity=1)
+    body = {"room": room["room"]}
+    _, place = api(server.page, "POST", "/api/join", body)
+    assert api(server.page, "POST", "/api/join", body)[0] == 409
+    wait_for(lambda: api(server.page, "POST", "/api/join", body)[0] == 200, 3 * place["expires_s"])
+    late = Player(place["url"], ticket=place["ticket"])
+    assert late.welcome is None and late.code == 4007
+
+
 def test_a_ticket_opens_no_other_room(server):
     one, two = create(server), create(server)
     _, place = api(server.page, "POST", "/api/join", {"room": one["room"]})
@@ -188,8 +198,8 @@ def kill_worker(server):
         os.kill(pid, signal.SIGKILL)
 
 
-def test_a_room_that_wants_bots_gets_them_and_only_a_server_with_bots_promises_any(server):
-    with LiveServer(BOTS=1) as live:
+def test_a_room_that_wants_bots_gets_them_whether_or_not_the_server_has_some_of_its_own(server):
+    with LiveServer(BOTS=0, ROOM_BOTS=4) as live:
         room = create(live, name="Crowded", public=True, capacity=8, bots=3)
         player = joined(live.page, room=room["room"])
 
@@ -197,11 +207,20 @@ def test_a_room_that_wants_bots_gets_them_and_only_a_server_with_bots_promises_a
             _, shown = api(live.page, "GET", f"/api/rooms/{room['room']}")
             return shown["players"]
 
-        wait_for(lambda: players() == 4, 15)
+        wait_for(lambda: players() == 4, 30)
+        status, answer = api(live.page, "POST", "/api/rooms", {"key": "too many", "bots": 5})
+        assert status == 400 and "bots: a whole number from 0 to 4" in answer["message"]
+        # Another one gets what is left of them.
+        other = create(live, capacity=8, bots=3)["room"]
+        second = joined(live.page, room=other)
+        wait_for(lambda: live.health()["players"] == 6, 30)
+        time.sleep(1.0)
+        assert live.health()["players"] == 6
+        second.leave()
         player.leave()
     body = {"key": "no bots here", "bots": 3}
     status, answer = api(server.page, "POST", "/api/rooms", body)
-    assert status == 400 and "bots: a whole number from 0 to 0" in answer["message"]
+    assert status == 400 and "none for rooms (ROOM_BOTS=0)" in answer["message"]
 
 
 def test_every_room_shows_its_own_load(server):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cluster import Cluster
+from server import tokens
+from tests.cluster import Cluster, wait_for
 from tests.live_server import LiveServer
-from tests.lobby_client import api, playing
+from tests.lobby_client import api, joined, playing
 
 pytest_plugins = ["tests.browser", "tests.pages"]
 
@@ -111,3 +112,27 @@ def test_without_the_directory_the_page_says_why_it_waits_and_goes_on_by_itself(
         )
         cluster.redis.start()
         playing(page)
+
+
+def test_a_page_whose_room_moves_between_the_ticket_and_the_door_keeps_its_seat(visit):
+    token = tokens.drain_token(tokens.load_key("shared by all nodes", ""))
+    # Without a proxy in front, pages come from another address than one of the nodes.
+    with Cluster(2, ALLOWED_ORIGINS="*") as cluster:
+        _, room = api(cluster.page, "POST", "/api/rooms", {"key": "one seat", "capacity": 1})
+
+        def move_meanwhile(route):
+            answer = route.fetch()
+            old = next(node for node in cluster.nodes if node.name == answer.json()["node"])
+            # Somebody watches, or there would be no room yet that could move.
+            joined(cluster.page, room=room["room"], watch=True)
+            authorization = {"Authorization": f"Bearer {token}"}
+            assert api(old.page, "POST", "/drain", **authorization)[0] == 202
+            wait_for(lambda: api(old.page, "GET", "/drain", **authorization)[1]["done"])
+            route.fulfill(response=answer)
+
+        page = visit(cluster.page + f"?name=Kim&mute&room={room['room']}")
+        page.route("**/api/join", move_meanwhile, times=1)
+        page.click("#play")
+        assert playing(page) == 0
+        closed = [node.health()["closed"] for node in cluster.nodes]
+        assert not any("FULL" in counts for counts in closed), "without its ticket it is refused"

@@ -186,8 +186,9 @@ def play(options: argparse.Namespace) -> tuple[dict, bool]:
     """Run the crowd as told; returns the result and whether all went well."""
     kept = options.tokens and Kept(options.tokens)
     crowd = Crowd(options.url, options.players, options.seed, options.lobby, kept)
+    told = Event()  # not yet the bots: who is connected is counted before they part
     for signum in (signal.SIGTERM, signal.SIGINT):
-        gevent.signal_handler(signum, crowd.stopping.set)
+        gevent.signal_handler(signum, told.set)
     began, cpu_began = time.monotonic(), time.process_time()
     parent = os.getppid()
     bounded = options.seconds > 0
@@ -197,7 +198,7 @@ def play(options: argparse.Namespace) -> tuple[dict, bool]:
     crowd.start()
     rooms = Rooms(options.rooms, partial(_crowd_in, options, kept)) if options.rooms else None
     while True:
-        crowd.stopping.wait(0.25)
+        told.wait(0.25)
         if rooms is not None:
             rooms.match()
         elapsed_s = time.monotonic() - began
@@ -205,7 +206,7 @@ def play(options: argparse.Namespace) -> tuple[dict, bool]:
             print(f"\r\x1b[K{_progress(crowd, elapsed_s)}", end="", file=sys.stderr, flush=True)
         hopeless = elapsed_s > GIVE_UP_S and not any(bot.ever_connected for bot in crowd.bots)
         orphaned = options.attached and os.getppid() != parent
-        asked = crowd.stopping.is_set() or orphaned
+        asked = told.is_set() or orphaned
         over = bounded and (elapsed_s >= options.seconds or hopeless)
         if asked or over or (crowd.bots and not crowd.playing):
             break

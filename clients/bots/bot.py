@@ -81,6 +81,7 @@ class Bot:
         self.session: Session | None = None
         self._uri, self._tally, self._lobby = uri, tally, lobby
         self._place: Place | None = None  # as the lobby said
+        self._ticket: str | None = None  # that was shown last
         self._avoid: list[str] = []  # nodes that did not answer
         self._left: tuple[float, int] | None = None  # when it was dropped, and its score
         self._seed = f"{seed}/{number}"
@@ -124,8 +125,10 @@ class Bot:
         if session.sent_to is None:
             return None
         here = self._place.url if self._place else f"ws://{self._uri.host}:{self._uri.port}/"
-        self._place = Place(urljoin(here, session.sent_to), None, "")
-        return Next(True, delay_s=0.05)
+        # Who was sent on before being let in still has the ticket.
+        ticket = self._ticket if session.welcome is None else None
+        self._place = Place(urljoin(here, session.sent_to), ticket, "")
+        return Next(True, delay_s=0.025)
 
     def _find(self) -> tuple[WebSocketURI, str | None]:
         """Where to connect, and the ticket for it. Raises `Dropped`."""
@@ -157,6 +160,7 @@ class Bot:
     def _play(self, stopping: Event) -> None:
         """One connection, until it ends (`Dropped`) or `stopping` is set."""
         connection, ticket = self._connect()
+        self._ticket = ticket
         now = time.monotonic()
         session = self.session = self.session_type(
             self.name, self.temperament, self._seed, self.token, self._tally, now

@@ -52,8 +52,4 @@ class Rooms:
             noted = json.loads(self._notes.read_text())
         except (OSError, ValueError):
             return {}
-        return {
-            room: settings["bots"]
-            for room, (settings, own) in noted.items()
-            if settings["bots"] and not own
-        }
+        return {room: bots for room, (_, own, bots) in noted.items() if bots and not own}

@@ -14,7 +14,7 @@ import { ConditionedSocket, PRESETS } from "./conditioner.js";
 
 const BACKOFF_MS = [1000, 8000]; // so at least 0.5 s
 const RESTART_MS = [200, 1000];
-const MOVE_MS = [0, 150]; // to where the server says that the room goes on
+const MOVE_MS = [0, 50]; // to where the server says that the room goes on
 const BUSY_MS = [4000, 8000];
 const OPENING_MS = 8000; // from connect to WELCOME
 const BEAT_MS = 250;
@@ -68,6 +68,7 @@ export class Connection {
   #listening = null; // to the page, while a connection is wanted
   #tokenKey;
   #ticket;
+  #shown = null; // the ticket that the present socket's HELLO has shown
   #find;
   #sentTo = ""; // where the server says that the room goes on
 
@@ -173,7 +174,7 @@ export class Connection {
     this.#say("joining", "Joining …");
     const { name, options } = this.#hello;
     const ticket = this.#ticket === null ? {} : { ticket: this.#ticket };
-    this.#ticket = null; // good for once
+    [this.#shown, this.#ticket] = [this.#ticket, null]; // good for once
     this.send(encodeHello({ name, options: { ...options, ...ticket }, token: this.#token }));
   }
 
@@ -212,6 +213,7 @@ export class Connection {
       url.protocol = new URL(this.#url).protocol; // no less secure than before
       this.#url = url.href;
       this.#sentTo = "";
+      if (!this.#welcomed) this.#ticket = this.#shown; // nobody has taken it
       this.#lost({ then: RECONNECT, wait: MOVE_MS, text: "The room moves." });
       return;
     }

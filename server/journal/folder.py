@@ -45,13 +45,21 @@ def segments(path: Path) -> list[Path]:
 def lock(folder: Path) -> IO | None:
     """Claim the journal in `folder` for this process; None if another one has it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    file = folder.with_name(folder.name + ".lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    path = folder.with_name(folder.name + ".lock")
+    while True:
+        file = path.open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        # Whoever deleted a journal (retention.py) may have taken this very file away meanwhile.
+        try:
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass
         file.close()
-        return None
-    return file
 
 
 def set_aside(folder: Path, reason: str) -> None:
