@@ -45,15 +45,21 @@ def doomed(data_dir: Path, kept: set[str], limit_bytes: int, limit_s: float, now
     total = sum(one.size for one in found)
     gone = []
     for written, size, folder in found:
-        old = now - written > limit_s and ".aside-" not in folder.name
+        old = now - written > limit_s and not _aside(folder)
         if old or total > limit_bytes:
             gone.append(folder)
             total -= size
     return gone
 
 
+def _aside(folder: Path) -> bool:
+    return ".aside-" in folder.name
+
+
 def _free(folder: Path) -> bool:
     """Does no process write this journal?"""
+    if _aside(folder):  # nobody ever opens it, and it has no lock
+        return True
     lock = journal.lock(folder)
     if lock is not None:
         lock.close()
@@ -100,7 +106,7 @@ def take_away(folder: Path, to: Path) -> None:
     try:
         to.mkdir(exist_ok=True)
         folder.rename(to / os.urandom(8).hex())
-        Path(lock.name).unlink()
+        folder.with_name(f"{folder.name}.lock").unlink()
     except OSError as error:
         log.error("the journal %s can't be deleted: %s", folder, error)
     finally:

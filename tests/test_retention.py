@@ -73,6 +73,7 @@ def test_evidence_of_crashes_does_not_age_but_counts(rooms, tmp_path):
     rooms("ROOM.aside-20260101T000000-abcd", megabytes=4, hours=1000)
     rooms("YOUNG", megabytes=4, hours=1)
     assert len(tidy(tmp_path)) == 2
+    assert not list(tmp_path.glob("rooms/*aside*.lock"))
     rooms("NEXT", megabytes=4, hours=0.5)
     assert tidy(tmp_path) == {"YOUNG", "NEXT"}
 
