@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -47,7 +48,8 @@ class NodeServer(LiveServer):
 
     def signal_all(self, number: int) -> None:
         for pid in self.processes():
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):  # one may end with another's signal
+                os.kill(pid, number)
 
     def kill(self) -> None:
         """The machine is gone."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from server import journal, retention
+from server.journal.folder import SUFFIX
 from tests.cluster import wait_for
 from tests.live_server import LiveServer
 from tests.lobby_client import api, joined
@@ -24,7 +25,7 @@ def rooms(tmp_path):
     def make(name, megabytes=1.0, hours=1.0):
         folder = tmp_path / "rooms" / name
         folder.mkdir(parents=True)
-        segment = folder / f"000001{journal.SUFFIX}"
+        segment = folder / f"000001{SUFFIX}"
         segment.write_bytes(bytes(int(megabytes * (1 << 20))))
         for path in (segment, folder):
             os.utime(path, (time.time() - hours * HOUR,) * 2)
