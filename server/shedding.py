@@ -29,11 +29,13 @@ LEVELS = (
     Level("admission", False, 4, 4, False),
 )
 
-BUSY, CALM = 0.90, 0.85
-"""Shares of the tick period: above the first the room is busy, below the second calm."""
+BUSY, CALM = 0.95, 0.85
+"""Shares of the tick period that ticks take on average: above the first the room is busy and
+gives up one more thing, below the second it is calm."""
 
-RAISE_AFTER = 10
-"""Busy ticks until one more thing is given up."""
+SMOOTH_S, MOST = 1.0, 1.5
+"""Time constant of that average, seconds, and the most that one tick counts: a burst of joins,
+or a moment that the machine spent elsewhere, is not an overload."""
 
 LOWER_AFTER_S, LONGEST_S = 0.5, 32.0
 """Seconds of calm until something is given back, to begin with, and at most."""
@@ -56,19 +58,20 @@ class Shedding:
         self._period = 1.0 / tick_hz
         self._lower_after_s = LOWER_AFTER_S
         self._since_lowered = int(TRIED_S * tick_hz)  # ticks
-        self._busy = self._calm = 0
+        self._mean = 0.0  # share of the period
+        self._calm = 0  # ticks
 
     def observe(self, took_s: float) -> None:
         """Take in the duration of a tick."""
-        share = took_s / self._period
-        # A calm tick forgives a busy one, and the reverse: a burst of joins is not an overload.
-        self._busy = self._busy + 1 if share > BUSY else max(0, self._busy - 1)
-        self._calm = self._calm + 1 if share < CALM else max(0, self._calm - 1)
+        share = min(took_s / self._period, MOST)
+        self._mean += (share - self._mean) / (SMOOTH_S * self._tick_hz)
+        self._calm = self._calm + 1 if self._mean < CALM else 0
         self._since_lowered += 1
-        if self._busy >= RAISE_AFTER:
+        if self._mean > BUSY:
             too_early = self._since_lowered < TRIED_S * self._tick_hz
             wait_s = min(2 * self._lower_after_s, LONGEST_S) if too_early else LOWER_AFTER_S
             self._lower_after_s = wait_s
+            self._mean = CALM  # what it will be is to be seen
             self._move(+1)
         elif self._index and self._calm >= self._lower_after_s * self._tick_hz:
             self._since_lowered = 0
@@ -94,4 +97,4 @@ class Shedding:
         index = min(max(self._index + by, 0), len(LEVELS) - 1)
         self.raised += index > self._index
         self._index, self.level = index, LEVELS[index]
-        self._busy = self._calm = 0
+        self._calm = 0
