@@ -35,7 +35,7 @@ RESOLUTION = 0.06
 """The largest crowd held and the smallest not held are closer together than this."""
 
 LIMIT_PLAYERS = 8000
-CONTENDER_S = 115.0
+CONTENDER_S = 140.0
 """Seconds after which no further step is begun for one contender."""
 
 CORE_FULL_PERCENT = 95.0
@@ -347,14 +347,16 @@ class Comparison:
 
         few = COMMON_PLAYERS[0]
         result = self.step(trial, few, with_sample=contender.dialect == "colyseus")
+        first = _guess(result)
+        if first in COMMON_PLAYERS:
+            first = _guess(self.step(trial, first))
         trial.search = largest(
             lambda players: self.step(trial, players)["held"],
-            first=_guess(result),
+            first=first,
             limit=LIMIT_PLAYERS,
             may_go_on=lambda: time.monotonic() < deadline,
         )
-        if result["held"] and trial.search.held < few:
-            trial.search.held = few
+        trial.search.held = max([trial.search.held, *trial.common])
         trial.clients_were_the_limit = any(
             step.get("client_cpu_percent", 0) >= crowd.CLIENT_SATURATED_PERCENT
             for step in trial.steps
@@ -393,14 +395,14 @@ def _verdict(measured: Measured) -> dict:
 
 
 def _guess(result: dict) -> int:
-    """Where to begin the search: what the cost per player at few players promises, or a
-    common count near it, which has to be measured anyway."""
-    cost = result.get("us_per_player_tick")
+    """How many to try after this result: what its cost per player promises, or a larger common
+    count up to there, which has to be measured anyway."""
+    players, cost = result["players"], result.get("us_per_player_tick")
     if not result["held"] or not cost:
-        return COMMON_PLAYERS[0] // 2
+        return _round(players / 1.5)
     promise = min(0.9 * 1e6 / TICK_HZ / cost, LIMIT_PLAYERS)
-    near = [players for players in COMMON_PLAYERS[1:] if 0.75 < promise / players < 1.3]
-    return near[0] if near else _round(max(promise, 1.2 * COMMON_PLAYERS[0]))
+    common = [count for count in COMMON_PLAYERS if players < count < 1.3 * promise]
+    return common[0] if common else _round(max(promise, 1.2 * players))
 
 
 def _line(result: dict) -> str:

@@ -65,6 +65,7 @@ class KindHistory:
         self.changed_at = np.zeros(grid.count, np.int64)
         self.block_changed_at = np.zeros(grid.count, np.int64)
         """int64[cells]: last tick at which anything in the block around a cell changed."""
+        self._seen_at = -RING  # last tick with any entity
 
     def record(self, tick: int, view: KindView, far_interval: int = 1) -> None:
         """Publish a kind's entities as of `tick`; ticks must follow one another."""
@@ -74,6 +75,10 @@ class KindHistory:
         cell, starts = self.cell[now], self.starts[now]
 
         slots = np.flatnonzero(view.present)
+        if len(slots):
+            self._seen_at = tick
+        elif self.empty(tick - 1):
+            return  # as in all of the ring
         cell.fill(self.grid.nowhere)
         cell[slots] = self.grid.cell_of(view.x[slots], view.y[slots])
         own_cell = cell[slots]
@@ -86,6 +91,10 @@ class KindHistory:
         if self.row_bytes:
             moved |= self._publish_state(tick, slots, own_cell, population, view, far_interval)
         self._mark_changed(tick, cell[moved], self.cell[before][moved])
+
+    def empty(self, tick: int) -> bool:
+        """Was there nobody at all, at `tick` and in the ring before it?"""
+        return tick - self._seen_at >= RING
 
     def _publish_state(self, tick, slots, own_cell, population, view, far_interval) -> np.ndarray:
         """Fill both levels of `state`; returns bool[n]: whose state differs from before."""

@@ -150,6 +150,8 @@ class Section:
 def encode_kind(tick: int, history: KindHistory, groups: Groups) -> Section:
     """The section of one kind for every group."""
     full = groups.age == FULL_AGE
+    if history.empty(tick):
+        return Section([], len(full))
     # The same view, and nothing happened near: no section, and no work.
     quiet = ~full & (groups.cell == groups.baseline_cell)
     quiet &= history.block_changed_at.take(groups.cell) <= tick - groups.age

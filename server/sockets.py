@@ -27,6 +27,11 @@ READ_SIZE = INPUTS_READ * INPUT_FRAME_SIZE
 its small-object pools (0.2 µs less than a page). The kernel keeps the rest until the next."""
 
 
+MANY = 48
+"""From so many clients on, `Batched` makes its calls in one: the arrays for that take as long to
+make as some fifty calls."""
+
+
 class Received(NamedTuple):
     """What came in: ``frames: uint8[m, INPUT_FRAME_SIZE]`` that look like plain inputs, the
     ``seats: intp[m]`` they came from, the bytes of `others`, and whose streams have `ended`."""
@@ -67,10 +72,6 @@ class Sockets:
         Returns int64[n]: how many bytes the socket has taken, or -errno.
         """
         raise NotImplementedError
-
-    def close(self) -> None:
-        """Nothing is read any more."""
-        self.readers.clear()
 
 
 class Epoll(Sockets):
@@ -125,13 +126,9 @@ class Epoll(Sockets):
                 taken.append(-error.errno)
         return np.array(taken, np.int64)
 
-    def close(self) -> None:
-        super().close()
-        self._poll.close()
 
-
-class Batched(Sockets):
-    """All in one system call. Raises OSError where io_uring can't be had.
+class Batched(Epoll):
+    """All in one system call, unless they are few. Raises OSError where io_uring can't be had.
 
     Nothing here looks at a connection that sends plain inputs and takes its snapshots:
     what its tick needs to know of it stands in columns by seat.
@@ -152,7 +149,6 @@ class Batched(Sockets):
     def add(self, connection: Connection) -> None:
         super().add(connection)
         self._fd[connection.seat] = connection.fd
-        self._busy.add(connection)
         self._changed = True
 
     def remove(self, connection: Connection) -> bool:
@@ -161,10 +157,13 @@ class Batched(Sockets):
         return super().remove(connection)
 
     def receive(self) -> Received:
+        if len(self.readers) < MANY:
+            return super().receive()
         if self._changed:
             self._changed = False
             self._seats = np.array([c.seat for c in self.readers.values()], np.intp)
             self._buffer = np.empty((len(self._seats), READ_SIZE), np.uint8)
+            self._busy.update(self.readers.values())
         seats, buffer = self._seats, self._buffer
         got = self._ring.receive(self._fd[seats], buffer)
 
@@ -190,6 +189,8 @@ class Batched(Sockets):
         return mixed.received(frames, seats[source])
 
     def send(self, seats: np.ndarray, ahead: bytes, snapshots: Snapshots) -> np.ndarray:
+        if len(seats) < MANY:
+            return super().send(seats, ahead, snapshots)
         pieces = snapshots.pieces()
         if ahead:
             data = np.frombuffer(ahead, np.uint8)

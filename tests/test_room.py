@@ -20,6 +20,7 @@ from websockets.uri import parse_uri
 import game
 from clients.bots import wire
 from game.schema import BUTTON_FIRE, BUTTON_THRUST
+from server import sockets as sockets_module
 from server.config import load
 from server.connection import Connection
 from server.interest import CELL_SIZE
@@ -209,6 +210,7 @@ def wait(condition) -> None:
 def sockets(request, monkeypatch):
     """Whichever way the sockets are used, the room does the same."""
     monkeypatch.setattr(Arena, "sockets", request.param)
+    monkeypatch.setattr(sockets_module, "MANY", 0)  # a few peers are many
 
 
 @pytest.fixture

@@ -64,7 +64,6 @@ class Crowd:
         return inputs, others, {connection.seat for connection in received.ended}
 
     def close(self) -> None:
-        self.sockets.close()
         for sock in self.theirs + [c.sock for c in self.connections]:
             sock.close()
 
@@ -76,7 +75,8 @@ class SimpleConnection(SimpleNamespace):
 
 
 @pytest.fixture(params=WAYS)
-def crowd(request):
+def crowd(request, monkeypatch):
+    monkeypatch.setattr(module, "MANY", 0)  # so that a few clients are many
     crowds = []
 
     def make(count: int) -> Crowd:
@@ -244,6 +244,24 @@ def test_more_calls_than_a_ring_has_places_are_made_in_several_turns():
         for pair in pairs:
             for sock in pair:
                 sock.close()
+
+
+@pytest.mark.skipif("io_uring" not in WAYS, reason="the kernel forbids io_uring")
+def test_when_few_become_many_who_is_in_the_midst_of_something_is_not_forgotten(monkeypatch):
+    monkeypatch.setattr(module, "MANY", 3)
+    crowd = Crowd("io_uring", 3)
+    try:
+        late = crowd.connections[2]
+        crowd.sockets.remove(late)
+        crowd.theirs[0].sendall(INPUT[:7])
+        assert crowd.receive() == ({}, {0: INPUT[:7]}, set())
+        crowd.connections[0].plain = False  # as its owner's hand_over says
+        crowd.sockets.add(late)
+        crowd.theirs[0].sendall(INPUT)
+        crowd.theirs[2].sendall(INPUT)
+        assert crowd.receive() == ({2: INPUT}, {0: INPUT}, set())
+    finally:
+        crowd.close()
 
 
 def test_io_uring_that_is_asked_for_and_cannot_be_had_is_a_clear_error(monkeypatch):
