@@ -38,7 +38,7 @@ test: setup lint ## all tests, in a real browser too
 	@sh tests/nginx.sh
 	@sh deploy/packages.sh redis-server || true
 	# Real servers and browsers on a machine that others use too: a test may fail twice for that.
-	$(BIN)/python -m pytest -m 'not alone' --numprocesses 2 --dist loadfile --reruns 2
+	$(BIN)/python -m pytest -m 'not alone' --numprocesses 3 --dist loadfile --reruns 2
 	$(BIN)/python -m pytest -m alone --reruns 2
 
 lint: setup ## style and common mistakes

@@ -25,8 +25,6 @@ from tests.live_server import LiveServer
 from tests.recorded_match import Match
 from tests.test_recovery import Watched, folder
 
-pytestmark = pytest.mark.alone
-
 REPLAY, REPLAYING, LOOK = 8, 24, 7
 
 
@@ -244,6 +242,7 @@ def test_time_cannot_be_turned_in_a_live_room(played):
     assert dropped.value.code == 4000
 
 
+@pytest.mark.alone
 def test_viewers_cost_the_players_no_tick(played, viewer):
     before = json.load(urllib.request.urlopen(f"{played.page}healthz"))["stats"]["skipped_ticks"]
     with Watched(played, 3):
