@@ -35,7 +35,7 @@ RESOLUTION = 0.06
 """The largest crowd held and the smallest not held are closer together than this."""
 
 LIMIT_PLAYERS = 8000
-CONTENDER_S = 140.0
+CONTENDER_S = 200.0
 """Seconds after which no further step is begun for one contender."""
 
 CORE_FULL_PERCENT = 95.0

@@ -29,13 +29,14 @@ LEVELS = (
     Level("admission", False, 4, 4, False),
 )
 
-BUSY, CALM = 0.95, 0.85
+BUSY, CALM = 0.95, 0.92
 """Shares of the tick period that ticks take on average: above the first the room is busy and
 gives up one more thing, below the second it is calm."""
 
-SMOOTH_S, MOST = 1.0, 1.5
-"""Time constant of that average, seconds, and the most that one tick counts: a burst of joins,
-or a moment that the machine spent elsewhere, is not an overload."""
+SETTLE_S, SMOOTH_S, MOST = 0.5, 1.0, 1.5
+"""The average begins anew at each level; it counts after the first time, seconds, and has the
+second for its time constant. The third is the most that one tick counts: a burst of joins, or
+a moment that the machine spent elsewhere, is not an overload."""
 
 LOWER_AFTER_S, LONGEST_S = 0.5, 32.0
 """Seconds of calm until something is given back, to begin with, and at most."""
@@ -59,19 +60,22 @@ class Shedding:
         self._lower_after_s = LOWER_AFTER_S
         self._since_lowered = int(TRIED_S * tick_hz)  # ticks
         self._mean = 0.0  # share of the period
-        self._calm = 0  # ticks
+        self._seen = int(SMOOTH_S * tick_hz)  # ticks at this level
+        self._calm = 0  # of them in a row
 
     def observe(self, took_s: float) -> None:
         """Take in the duration of a tick."""
         share = min(took_s / self._period, MOST)
-        self._mean += (share - self._mean) / (SMOOTH_S * self._tick_hz)
-        self._calm = self._calm + 1 if self._mean < CALM else 0
+        self._seen += 1
         self._since_lowered += 1
+        self._mean += (share - self._mean) / min(self._seen, SMOOTH_S * self._tick_hz)
+        if self._seen < SETTLE_S * self._tick_hz:
+            return
+        self._calm = self._calm + 1 if self._mean < CALM else 0
         if self._mean > BUSY:
             too_early = self._since_lowered < TRIED_S * self._tick_hz
             wait_s = min(2 * self._lower_after_s, LONGEST_S) if too_early else LOWER_AFTER_S
             self._lower_after_s = wait_s
-            self._mean = CALM  # what it will be is to be seen
             self._move(+1)
         elif self._index and self._calm >= self._lower_after_s * self._tick_hz:
             self._since_lowered = 0
@@ -97,4 +101,4 @@ class Shedding:
         index = min(max(self._index + by, 0), len(LEVELS) - 1)
         self.raised += index > self._index
         self._index, self.level = index, LEVELS[index]
-        self._calm = 0
+        self._seen = self._calm = 0
