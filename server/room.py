@@ -89,7 +89,7 @@ class Room:
         ]
         self._sockets = open_sockets(config.sockets, self._connections)
         self._public: list[bytes] = []
-        self._waiting: set[Connection] = set()  # with bytes of which the socket has taken none
+        self._waiting: set[Connection] = set()  # with bytes that have yet to go out
         self._joins, self._joined_at = 0.0, clock()
         self._running = True
         self._rest_s = 0.0  # what the other rooms are owed before the next tick
