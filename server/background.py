@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from math import inf
 from queue import Empty, SimpleQueue
@@ -24,7 +25,7 @@ log = logging.getLogger("tickstorm.background")
 _STOP = object()
 
 
-class Background:
+class Background(ABC):
     """A thread with a queue. A subclass says what the thread does: `_work`, `_settle`, `_end`.
 
     `offer`, `put`, `flush` and `stop` are for one other thread, the game loop's; those that
@@ -105,15 +106,15 @@ class Background:
 
     # -------------------------------------------------------------- in the thread
 
+    @abstractmethod
     def _work(self, item: Any) -> None:
         """An item's turn."""
-        raise NotImplementedError
 
     def _settle(self) -> bool:
         """Make what was worked off last; False if it has to be tried again."""
         return True
 
-    def _end(self) -> None:
+    def _end(self) -> None:  # noqa: B027 (most have nothing to end)
         """The thread's last act."""
 
     def _run(self) -> None:

@@ -1,6 +1,6 @@
 """All sockets of a room at once: what came in, and what goes out, once a tick.
 
-Two ways to the same end. `Epoll` makes one system call per client, and works on every
+Two ways to the same end. `Sockets` makes one system call per client, and works on every
 Linux. `Batched` makes all of them in one, through io_uring (`uring.py`), and takes plain
 inputs apart with numpy; it is used where the kernel allows it.
 """
@@ -26,7 +26,6 @@ READ_SIZE = INPUTS_READ * INPUT_FRAME_SIZE
 """Bytes read from a socket per tick: seventeen inputs, and as much as Python allocates from
 its small-object pools (0.2 µs less than a page). The kernel keeps the rest until the next."""
 
-
 MANY = 48
 """From so many clients on, `Batched` makes its calls in one: the arrays for that take as long to
 make as some fifty calls."""
@@ -43,57 +42,33 @@ class Received(NamedTuple):
 
 
 class Sockets:
-    """The connections of a room that are read by its tick: `readers`, by file descriptor.
+    """The connections of a room that are read by its tick: `readers`, by file descriptor. One
+    `recv` for each readable socket, one `send` for each snapshot.
 
     `connections` is the room's list of them, by seat.
     """
 
-    name = ""
+    name = "epoll"
 
     def __init__(self, connections: list[Connection | None]):
         self.readers: dict[int, Connection] = {}
         self._connections = connections
+        self._poll = epoll()
 
     def add(self, connection: Connection) -> None:
         """From now on it is read by `receive`."""
         self.readers[connection.fd] = connection
-
-    def remove(self, connection: Connection) -> bool:
-        """Before the descriptor is closed; False if it wasn't there."""
-        return self.readers.pop(connection.fd, None) is not None
-
-    def receive(self) -> Received:
-        """What all of them have sent since the last time."""
-        raise NotImplementedError
-
-    def send(self, seats: np.ndarray, ahead: bytes, snapshots: Snapshots) -> np.ndarray:
-        """Write, without blocking, `ahead` and then its snapshot to each of `seats`, intp[n].
-
-        Returns int64[n]: how many bytes the socket has taken, or -errno.
-        """
-        raise NotImplementedError
-
-
-class Epoll(Sockets):
-    """One `recv` for each readable socket, one `send` for each snapshot."""
-
-    name = "epoll"
-
-    def __init__(self, connections: list[Connection | None]):
-        super().__init__(connections)
-        self._poll = epoll()
-
-    def add(self, connection: Connection) -> None:
-        super().add(connection)
         self._poll.register(connection.fd, EPOLLIN)
 
     def remove(self, connection: Connection) -> bool:
-        known = super().remove(connection)
+        """Before the descriptor is closed; False if it wasn't there."""
+        known = self.readers.pop(connection.fd, None) is not None
         if known:
             self._poll.unregister(connection.fd)
         return known
 
     def receive(self) -> Received:
+        """What all of them have sent since the last time."""
         frames, seats = [], []
         mixed = Mixed()
         for fd, _ in self._poll.poll(0, max(1, len(self.readers))):
@@ -118,6 +93,10 @@ class Epoll(Sockets):
         )
 
     def send(self, seats: np.ndarray, ahead: bytes, snapshots: Snapshots) -> np.ndarray:
+        """Write, without blocking, `ahead` and then its snapshot to each of `seats`, intp[n].
+
+        Returns int64[n]: how many bytes the socket has taken, or -errno.
+        """
         taken = []
         for seat, frame in zip(seats.tolist(), snapshots.cut(), strict=True):
             try:
@@ -127,8 +106,9 @@ class Epoll(Sockets):
         return np.array(taken, np.int64)
 
 
-class Batched(Epoll):
-    """All in one system call, unless they are few. Raises OSError where io_uring can't be had.
+class Batched(Sockets):
+    """The same in one system call for all, unless they are few. Raises OSError where io_uring
+    can't be had.
 
     Nothing here looks at a connection that sends plain inputs and takes its snapshots:
     what its tick needs to know of it stands in columns by seat.
@@ -230,7 +210,7 @@ class Mixed:
 def open_sockets(way: str, connections: list[Connection | None]) -> Sockets:
     """As the option `SOCKETS` says. Raises OSError if that is io_uring, and can't be had."""
     if way == "epoll":
-        return Epoll(connections)
+        return Sockets(connections)
     try:
         return Batched(connections)
     except OSError as error:
@@ -239,4 +219,4 @@ def open_sockets(way: str, connections: list[Connection | None]) -> Sockets:
                 f"SOCKETS=io_uring can't be had here: {error}; `auto` and `epoll` can"
             ) from error
         log.info("io_uring can't be had here (%s): a system call for each client", error)
-        return Epoll(connections)
+        return Sockets(connections)

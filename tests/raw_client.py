@@ -79,6 +79,17 @@ def request(port: int, data: bytes, seconds: float = 5.0) -> tuple[int, dict[str
     return parse(answer)
 
 
+def read_all(sock: socket.socket) -> bytes:
+    """What comes until the other side ends, or the socket fails or times out."""
+    answer = b""
+    try:
+        while part := sock.recv(65536):
+            answer += part
+    except OSError:
+        pass
+    return answer
+
+
 def parse(answer: bytes) -> tuple[int, dict[str, str], bytes]:
     if not answer.startswith(b"HTTP/1."):
         return 0, {}, answer

@@ -52,6 +52,19 @@ def find(page, player, avoid=()):
 # ------------------------------------------------------------------ joining
 
 
+def at_once(call, cluster: Cluster, times: int) -> None:
+    """`call(page)` of each node, so many times, in as many threads."""
+    threads = [
+        threading.Thread(target=call, args=[node.page])
+        for node in cluster.nodes
+        for _ in range(times)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def test_any_node_answers_for_all_rooms(cluster):
     room = create(cluster.nodes[0].page, name="Anywhere")
     for node in cluster.nodes:
@@ -66,13 +79,7 @@ def test_simultaneous_creates_with_one_key_make_one_room(cluster):
     def make(page):
         answers.append(api(page, "POST", "/api/rooms", {"key": "the same key"}))
 
-    threads = [
-        threading.Thread(target=make, args=[node.page]) for node in cluster.nodes for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(make, cluster, 4)
     assert len({answer["room"] for _, answer in answers}) == 1
     assert sorted(status for status, _ in answers) == [200] * 7 + [201]
 
@@ -85,13 +92,7 @@ def test_of_many_racing_for_the_last_seat_one_gets_it(cluster):
     def race(page):
         answers.append(api(page, "POST", "/api/join", {"room": room["room"]})[0])
 
-    threads = [
-        threading.Thread(target=race, args=[node.page]) for node in cluster.nodes for _ in range(5)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(race, cluster, 5)
     assert sorted(answers) == [200] + [409] * 9
     first.leave()
 

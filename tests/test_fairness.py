@@ -13,14 +13,14 @@ from tests.lobby_client import api, joined
 
 pytestmark = pytest.mark.alone
 
-SLOW_RULE = Path(__file__).parent / "slow_rule"
+ODD_RULES = Path(__file__).parent / "odd_rules"
 SLOW_MS = 100  # twice as long as there is time between two ticks
 WATCHED_S = 4.0
 
 
 @pytest.fixture
 def server():
-    rule = {"PYTHONPATH": SLOW_RULE, "SLOW_SIZE": 2048, "SLOW_MS": SLOW_MS, "RUN_AS": "root"}
+    rule = {"PYTHONPATH": ODD_RULES, "SLOW_SIZE": 2048, "SLOW_MS": SLOW_MS, "RUN_AS": "root"}
     with LiveServer(ROOMS_PER_MINUTE=0, **rule) as live:
         yield live
 

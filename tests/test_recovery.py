@@ -18,7 +18,7 @@ from clients.bots.__main__ import Crowd
 from server import journal
 from tests.live_server import LiveServer
 
-HANGING_RULE = Path(__file__).parent / "hanging_rule"
+ODD_RULES = Path(__file__).parent / "odd_rules"
 
 
 class Watched(Crowd):
@@ -220,7 +220,7 @@ def test_who_does_not_come_back_leaves_when_the_grace_period_since_the_restart_i
 def hanging(**options) -> dict:
     """Options of a server whose world hangs from tick 60 on while Magpie, the first bot, is in."""
     # The rule leaves a mark in the test's own folder, and its code may stand below /root.
-    hang = {"PYTHONPATH": HANGING_RULE, "HANG_AT": 60, "HANG_WITH": "Magpie", "RUN_AS": "root"}
+    hang = {"PYTHONPATH": ODD_RULES, "HANG_AT": 60, "HANG_WITH": "Magpie", "RUN_AS": "root"}
     return {"WATCHDOG_SECONDS": 2, **hang, **options}
 
 
@@ -232,7 +232,7 @@ def test_a_hung_loop_is_a_crash_and_the_match_goes_on(tmp_path):
         crowd.wait(lambda: worker(server) != first, "the watchdog")
         crowd.wait_until_all_are_back()
         assert crowd.slots() == slots
-        assert "hanging_step" in server.log(), "where it hung is to be seen"
+        assert "hanging_rule" in server.log(), "where it hung is to be seen"
         (back,) = ticks_of_return(server)
         assert back >= 60
         tick = server.health()["tick"]

@@ -104,7 +104,8 @@ def test_io_uring_is_used_where_the_kernel_has_it():
     switch = Path("/proc/sys/kernel/io_uring_disabled")
     forbidden = switch.exists() and switch.read_text().strip() != "0"
     container = any(map(os.path.exists, ("/.dockerenv", "/run/.containerenv")))
-    assert "io_uring" in WAYS or old or forbidden or container
+    filtered = "\nSeccomp:\t0" not in Path("/proc/self/status").read_text()
+    assert "io_uring" in WAYS or old or forbidden or container or filtered
 
 
 def test_plain_inputs_come_in_by_seat_and_in_order(crowd):
@@ -226,8 +227,10 @@ def _read(sock: socket.socket, most: int) -> bytes:
         return b""
 
 
-@pytest.mark.skipif("io_uring" not in WAYS, reason="the kernel forbids io_uring")
 def test_more_calls_than_a_ring_has_places_are_made_in_several_turns():
+    if "io_uring" not in WAYS:
+        pytest.raises(OSError, Ring, 8)
+        return
     ring = Ring(8)
     pairs = [socket.socketpair() for _ in range(50)]
     try:
@@ -246,10 +249,10 @@ def test_more_calls_than_a_ring_has_places_are_made_in_several_turns():
                 sock.close()
 
 
-@pytest.mark.skipif("io_uring" not in WAYS, reason="the kernel forbids io_uring")
-def test_when_few_become_many_who_is_in_the_midst_of_something_is_not_forgotten(monkeypatch):
+@pytest.mark.parametrize("way", WAYS)
+def test_when_few_become_many_who_is_in_the_midst_of_something_is_not_forgotten(way, monkeypatch):
     monkeypatch.setattr(module, "MANY", 3)
-    crowd = Crowd("io_uring", 3)
+    crowd = Crowd(way, 3)
     try:
         late = crowd.connections[2]
         crowd.sockets.remove(late)

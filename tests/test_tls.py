@@ -14,7 +14,7 @@ import pytest
 
 from clients.bots import wire
 from tests.live_server import LiveServer, free_port
-from tests.raw_client import ROOT, RawClient, parse, upgrade
+from tests.raw_client import ROOT, RawClient, parse, read_all, upgrade
 
 PATH = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
 NGINX, OPENSSL = shutil.which("nginx", path=PATH), shutil.which("openssl", path=PATH)
@@ -85,12 +85,7 @@ class Front:
                 sock = self.trust.wrap_socket(sock, server_hostname="localhost")
             with sock:
                 sock.sendall(data)
-                answer = b""
-                try:
-                    while part := sock.recv(65536):
-                        answer += part
-                except OSError:
-                    pass
+                answer = read_all(sock)
         return parse(answer)
 
 
