@@ -26,7 +26,12 @@ JOIN, DROP, RETURN, LEAVE, CALL, MOVE, RESULT, CLOSE, TIME = range(9)
 ``[JOIN, id, name]``, ``[DROP, id]``, ``[RETURN, id]``, ``[LEAVE, id]``,
 ``[CALL, id, message, values, request]``, ``[MOVE, id, values]``,
 ``[RESULT, fetch, result, error]``, ``[CLOSE]``, ``[TIME, seconds]`` (rooms without a tick).
+Those that only tell a hook may end with `SILENT`: the hook failed before, and is left out.
 """
+
+SILENT = "silent"
+_SILENT_FROM = {DROP: 2, RETURN: 2, LEAVE: 2, RESULT: 4}
+"""Where it stands."""
 
 MOST_TIMERS, MOST_ENTITIES, MOST_FETCHES = 10_000, 65_535, 64
 """Bounds of one room; a rule that goes past them raises."""
@@ -123,9 +128,9 @@ class Simulation:
     def _guard(self, what: str, event: int | None, function: Callable[..., Any], *args: Any) -> Any:
         try:
             return function(*args)
-        except Refuse:
-            if event is None:
-                raise RuleError(what, event) from None
+        except Refuse as no:
+            if what != "on_join" and not what.startswith("message "):
+                raise RuleError(what, event) from no  # there is nobody to refuse
             raise
         except Exception as error:
             raise RuleError(what, event) from error
@@ -138,7 +143,7 @@ class Simulation:
             return
         if kind == RESULT:
             method = self.fetching.pop(event[1], None)
-            if method is not None:
+            if method is not None and len(event) == _SILENT_FROM[RESULT]:
                 self._guard(method, index, getattr(room, method), event[2], event[3])
             return
         if kind == CLOSE:
@@ -160,13 +165,17 @@ class Simulation:
             player.connected = False
             if self.game.input is not None:
                 player.input = self.game.input.defaults()
-            self._guard("on_drop", index, room.on_drop, player)
+            self._tell("on_drop", index, event, player)
         elif kind == RETURN:
             player.connected = True
-            self._guard("on_return", index, room.on_return, player)
+            self._tell("on_return", index, event, player)
         elif kind == LEAVE:
-            self._guard("on_leave", index, room.on_leave, player)
+            self._tell("on_leave", index, event, player)
             self._remove(player)
+
+    def _tell(self, hook: str, index: int, event: list[Any], player: Player) -> None:
+        if len(event) == _SILENT_FROM[event[0]]:
+            self._guard(hook, index, getattr(self.room, hook), player)
 
     def _join(self, index: int, id: str, name: str) -> None:
         player = self.game.room.player(name=name)

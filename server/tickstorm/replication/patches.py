@@ -70,9 +70,9 @@ class Replica:
 
     # ------------------------------------------------------------------ for everyone
 
-    def patch(self) -> bytes:
-        """``changes, leaves, enters`` as they stand in a PATCH; b"" if there is nothing new.
-        Everything is told after this call."""
+    def patch(self) -> tuple[int, bytes]:
+        """``changes, leaves, enters`` as they stand in a PATCH, and how many of the three there
+        are: 0 if nothing is new. Everything is told after this call."""
         changed, entered, left = self.changed, self._entered, self._left
         out: list[Any] = []
         if changed:
@@ -102,18 +102,21 @@ class Replica:
                     del out[at:]
             changed.clear()
         if not out and not entered and not left:
-            return b""
+            return 0, b""
         body = pack(out) if out else NOTHING
+        parts = 1
         if left or entered:
             body += pack(left) if left else NOTHING
+            parts = 2
             if entered:
+                parts = 3
                 body += self._enters(entered)
                 note = changed.append
                 for entity in entered:
                     entity._note = note
                 entered.clear()
             left.clear()
-        return body
+        return parts, body
 
     def full(self) -> bytes:
         """``enters`` of a STATE: all that everyone may see. Call it after `patch`."""
