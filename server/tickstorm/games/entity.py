@@ -137,7 +137,8 @@ class Kind:
         bit = 1
         for index, field in enumerate(self.fields):
             field.index = index
-            field.type = type_name(hints.get(field.name, "any"))
+            owned = field.name == "owner" and fields_of(owner)[-1].name == "owner"
+            field.type = "ref" if owned else type_name(hints.get(field.name, "any"))
             if to is None and field.to is None and not field.fixed:
                 field.bit, bit = bit, bit << 1
             else:

@@ -25,7 +25,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from .. import __version__
 from ..games.room import Game
-from ..games.simulation import Simulation
+from ..games.simulation import JOIN, Simulation
 from ..replication.patches import pack
 from .journal.folder import segments
 from .journal.format import Damage, read
@@ -189,14 +189,16 @@ def restore(game: Game, story: Story) -> tuple[Simulation, list[list[Any]]]:
 
 
 def _sessions(simulation: Simulation, story: Story) -> list[list[Any]]:
-    """Sessions of the players who are in the room at its end. Who came after the last checkpoint
-    can't return with a token, for that isn't kept; they come back by their player's id."""
+    """Sessions of the players who are in the room at its end, those who came since the last
+    checkpoint included."""
     assert story.kept is not None
     known = {row[1]: row for row in story.kept[2]}
-    return [
-        known.get(player, [player, player, entity.name, False])
-        for player, entity in simulation.players.items()
-    ]
+    for _, events, _ in story.ticks:
+        for event in events:
+            if event[0] == JOIN:
+                _, player, name, session, bot = event
+                known[player] = [session, player, name, bot]
+    return [known[player] for player in simulation.players if player in known]
 
 
 def _forget_output(simulation: Simulation) -> None:

@@ -192,7 +192,7 @@ class ObjectRoom:
         if self.simulation.locked:
             raise ProtocolViolation(Close.FULL, "the room is locked")
         session = self._session(os.urandom(8).hex(), player or os.urandom(6).hex(), name, bot)
-        self._put([JOIN, session.player, name])
+        self._put([JOIN, session.player, name, session.id, bot])
         self._attach(session, connection, resumed=False)
         return session
 
