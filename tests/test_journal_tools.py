@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 
 def test_a_recorded_match_is_the_same_again_to_the_last_checksum(tmp_path):
     recorded(tmp_path)
-    report = journal.verify(tmp_path)
+    report = journal.verify(game, tmp_path)
     assert (report.ticks, report.first, report.last, report.ok) == (130, 1, 130, True)
 
 
@@ -54,13 +54,13 @@ def test_hidden_state_that_differs_is_found_too(tmp_path):
         return record
 
     rewrite(only_segment(tmp_path), tamper)
-    assert "checkpoint of tick 80" in journal.verify(tmp_path).difference
+    assert "checkpoint of tick 80" in journal.verify(game, tmp_path).difference
 
 
 def test_another_rule_is_found_at_the_first_tick_where_it_matters(tmp_path, monkeypatch):
     recorded(tmp_path)
     monkeypatch.setattr("game.orbs.ORB_SCORE", 11)
-    report = journal.verify(tmp_path)
+    report = journal.verify(game, tmp_path)
     assert report.difference.startswith(f"tick {report.ticks + 1}: ")
     assert report.ticks < 129
 
@@ -87,7 +87,7 @@ def test_export_cuts_out_a_journal_that_stands_on_its_own(tmp_path, capsys):
     part = tmp_path / "part.journal"
     arguments = ["export", str(tmp_path), "--from", "50", "--to", "60", "--journal", str(part)]
     assert main(arguments) == 0
-    report = journal.verify(part)
+    report = journal.verify(game, part)
     assert (report.first, report.last, report.ok) == (50, 60, True)
 
 

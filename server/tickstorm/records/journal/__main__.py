@@ -110,7 +110,8 @@ def _segment_lines(path: Path) -> Iterator[str]:
             yield (
                 f"{file.name}: room {header['room']} of {header['game']}, {span}, "
                 f"{checkpoints} checkpoints, {joins} joins, "
-                f"{file.stat().st_size} bytes; begun {created}, build {header['build']}, schema {header['schema']:#010x}, "
+                f"{file.stat().st_size} bytes; begun {created}, "
+                f"build {header['build']}, schema {header['schema']:#010x}, "
                 f"seed {header['seed']}, {settings}"
                 + (f"; {header['lost']} ticks lost before" if header["lost"] else "")
             )
