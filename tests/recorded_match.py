@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 import game
-from server import journal
-from server.game_interface import WorldSettings
-from server.journal import Journal, Writer
-from server.journal.format import MAGIC, frame, pack
+from tickstorm.games.world import WorldSettings
+from tickstorm.records import journal
+from tickstorm.records.journal import Journal, Writer
+from tickstorm.records.journal.format import MAGIC, frame, pack
 
 SETTINGS = WorldSettings(tick_hz=20, size=2048, players=30, orbs=60)
 

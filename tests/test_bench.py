@@ -24,7 +24,8 @@ from bench.crowd_client import dialects, frames
 from bench.crowd_client.frames import INPUT, frame, frame_span, masked
 from bench.crowd_client.snapshots import percentiles, snapshot_gaps
 from bench.server_process import ROOT, BenchError, ServerProcess, free_port
-from server import config, wire
+from tickstorm import config
+from tickstorm.protocol import wire
 
 TICK_S = 0.05
 

@@ -8,8 +8,8 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from server.config import Config, ConfigError, load, table
 from tests.live_server import ROOT
+from tickstorm.config import Config, ConfigError, load, table
 
 
 def test_without_anything_set_there_are_the_defaults():

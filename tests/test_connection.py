@@ -17,9 +17,9 @@ from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from clients.bots import wire as bots
-from server import connection as module
-from server.connection import Connection, is_plain_input, split_inputs
-from server.wire import INPUT_FRAME_SIZE, Close, ProtocolViolation
+from tickstorm.protocol.wire import INPUT_FRAME_SIZE, Close, ProtocolViolation
+from tickstorm.transport import connection as module
+from tickstorm.transport.connection import Connection, is_plain_input, split_inputs
 
 
 class Socket:

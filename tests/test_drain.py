@@ -10,10 +10,10 @@ import urllib.request
 
 import pytest
 
-from server import tokens
 from tests.cluster import Cluster, wait_for
 from tests.live_server import ROOT, LiveServer
 from tests.lobby_client import Player, api, joined
+from tickstorm.lobby import tokens
 
 TOKEN = tokens.drain_token(tokens.load_key("shared by all nodes", ""))
 

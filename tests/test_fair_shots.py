@@ -21,10 +21,10 @@ from clients.bots.conditioner import Conditioner, Conditions, Schedule
 from clients.bots.session import InputClock
 from game.rules import MAX_HP
 from game.schema import BUTTON_FIRE
-from server.inputs import InputBuffer
-from server.inputs import commands as step_commands
-from server.wire import INPUT_ROW
 from tests.bot_arena import TICK_HZ, arena, see
+from tickstorm.protocol.wire import INPUT_ROW
+from tickstorm.rooms.inputs import InputBuffer
+from tickstorm.rooms.inputs import commands as step_commands
 
 TICK_S = 1 / TICK_HZ
 GUNNER, TARGET = 0, 1

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import game
-from server.inputs import AHEAD, InputBuffer, commands
-from server.wire import INPUT_ROW, NO_SLACK
+from tickstorm.protocol.wire import INPUT_ROW, NO_SLACK
+from tickstorm.rooms.inputs import AHEAD, InputBuffer, commands
 
 
 def rows(*inputs):

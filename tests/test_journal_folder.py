@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from server import journal
-from server.journal import folder as folder_module
 from tests.recorded_match import expected
+from tickstorm.records import journal
+from tickstorm.records.journal import folder as folder_module
 
 
 def test_any_room_id_is_a_folder_of_its_own_below_the_data_folder(tmp_path):

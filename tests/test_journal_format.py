@@ -8,10 +8,10 @@ import msgpack
 import pytest
 
 import game
-from server import journal
-from server.journal import CHECKPOINT, HEADER, TICK, Damage
-from server.journal.format import pack, skim
 from tests.recorded_match import expected, only_segment, recorded
+from tickstorm.records import journal
+from tickstorm.records.journal import CHECKPOINT, HEADER, TICK, Damage
+from tickstorm.records.journal.format import pack, skim
 
 
 def test_a_segment_begins_with_a_header_and_a_checkpoint_and_has_every_tick(tmp_path):

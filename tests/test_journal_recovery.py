@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import game
-from server import journal
-from server.game_interface import WorldSettings
-from server.journal import HEADER, TICK, recovery
-from server.journal.format import MAGIC
 from tests.recorded_match import SETTINGS, Match, expected, only_segment, recorded, rewrite
+from tickstorm.games.world import WorldSettings
+from tickstorm.records import journal
+from tickstorm.records.journal import HEADER, TICK, recovery
+from tickstorm.records.journal.format import MAGIC
 
 
 def test_recovery_brings_back_world_and_sessions_as_of_the_last_tick(tmp_path):

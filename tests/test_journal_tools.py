@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import game
-from server import journal
-from server.journal import CHECKPOINT, TICK
-from server.journal.__main__ import main
 from tests.recorded_match import only_segment, recorded, rewrite
+from tickstorm.records import journal
+from tickstorm.records.journal import CHECKPOINT, TICK
+from tickstorm.records.journal.__main__ import main
 
 ROOT = Path(__file__).parent.parent
 

@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-from server import journal
-from server.journal import recording, writer
 from tests.recorded_match import Match, expected, only_segment, recorded
+from tickstorm.records import journal
+from tickstorm.records.journal import recording, writer
 
 ROOT = Path(__file__).parent.parent
 

@@ -15,8 +15,8 @@ from websockets.uri import parse_uri
 
 import game
 from clients.bots.__main__ import Crowd
-from server import journal
 from tests.live_server import LiveServer
+from tickstorm.records import journal
 
 ODD_RULES = Path(__file__).parent / "odd_rules"
 

@@ -17,13 +17,13 @@ from websockets.uri import parse_uri
 import game
 from clients.bots.connection import Connection, Dropped
 from clients.bots.wire import SNAPSHOT, WELCOME, KnownWorld, decode, encode_hello
-from server import journal, replay
-from server.journal import CHECKPOINT, TICK
-from server.journal.format import MAGIC, frame, pack
-from server.journal.playback import repeat, tail
 from tests.live_server import LiveServer
 from tests.recorded_match import Match
 from tests.test_recovery import Watched, folder
+from tickstorm.records import journal, replay
+from tickstorm.records.journal import CHECKPOINT, TICK
+from tickstorm.records.journal.format import MAGIC, frame, pack
+from tickstorm.records.journal.playback import repeat, tail
 
 REPLAY, REPLAYING, LOOK = 8, 24, 7
 

@@ -7,9 +7,9 @@ import time
 import gevent
 
 import game
-from server.config import Config
-from server.game_interface import WorldSettings
-from server.room import Room
+from tickstorm.config import Config
+from tickstorm.games.world import WorldSettings
+from tickstorm.rooms.crowd_room import Room
 
 
 def test_a_room_that_is_always_late_leaves_time_for_sockets_and_timers():

@@ -17,11 +17,11 @@ import pytest
 import game
 from clients.bots import wire
 from game.schema import ALIVE, BUTTON_THRUST
-from server.config import load
-from server.lobby import Lobby
-from server.web import SECURITY_HEADERS, Web
 from tests.live_server import ROOT, LiveServer, free_port
 from tests.raw_client import Neighbours, RawClient, connect, frame, request, upgrade
+from tickstorm.config import load
+from tickstorm.lobby.lobby import Lobby
+from tickstorm.lobby.web import SECURITY_HEADERS, Web
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from server import sockets as module
-from server import wire
-from server.snapshot import Bodies, Snapshots
-from server.sockets import READ_SIZE, open_sockets
-from server.uring import Ring
-from server.wire import INPUT_FRAME_SIZE, INPUT_FRAME_START
 from tests.io_uring import WAYS
 from tests.raw_client import frame
+from tickstorm.protocol import wire
+from tickstorm.protocol.wire import INPUT_FRAME_SIZE, INPUT_FRAME_START
+from tickstorm.replication.snapshot import Bodies, Snapshots
+from tickstorm.transport import sockets as module
+from tickstorm.transport.sockets import READ_SIZE, open_sockets
+from tickstorm.transport.uring import Ring
 
 INPUT = INPUT_FRAME_START + bytes(range(INPUT_FRAME_SIZE - 2))
 SEED = int(os.environ.get("TICKSTORM_SEED", "20261123"))

@@ -7,12 +7,12 @@ import json
 
 import numpy as np
 import pytest
+from game.table import quantise
 
 import game
 from game.movement import DIRECTION_X, DIRECTION_Y, MovementRules, move
 from game.schema import BUTTON_FIRE, SELF, STEP_COMMAND
-from game.table import quantise
-from server.game_interface import WorldSettings
+from tickstorm.games.world import WorldSettings
 
 pytest_plugins = ["tests.browser"]
 

@@ -12,10 +12,10 @@ import pytest
 
 import game
 from clients.bots import wire as bots
-from server import wire as server
-from server.history import KindHistory
-from server.interest import Grid
 from tests.test_snapshot import DECLARATION, KINDS, Fake, Viewer, encode_for
+from tickstorm.protocol import wire as server
+from tickstorm.replication.history import KindHistory
+from tickstorm.replication.interest import Grid
 
 pytest_plugins = ["tests.browser"]
 

@@ -23,11 +23,12 @@ from websockets.uri import parse_uri
 
 import game
 from clients.bots import wire as bots
-from server import snapshot, wire
-from server.game_interface import KindView
-from server.history import RING, KindHistory
-from server.interest import Grid
-from server.wire import Close, ProtocolViolation
+from tickstorm.games.world import KindView
+from tickstorm.protocol import wire
+from tickstorm.protocol.wire import Close, ProtocolViolation
+from tickstorm.replication import snapshot
+from tickstorm.replication.history import RING, KindHistory
+from tickstorm.replication.interest import Grid
 
 pytest_plugins = ["tests.browser"]
 
