@@ -72,7 +72,7 @@ def check_uwsgi() -> None:
 
 def start() -> Web:
     """Build everything and start the loops. Called once per worker, at import."""
-    config = load()
+    config = load(_environment())
     logging.basicConfig(
         level=config.log_level.upper(), format="%(asctime)s %(levelname).1s %(name)s: %(message)s"
     )
@@ -100,6 +100,13 @@ def start() -> Web:
     gevent.spawn(_handle_signals, node, web)
     log.info("tickstorm %s serves http://%s:%d", lobby.version, config.host, config.port)
     return web
+
+
+def _environment() -> dict[str, str]:
+    """The environment, and GAMES from uWSGI's ini (`games = …`) if it stands there only: `env`
+    in an ini comes too late for a Python that was there before uWSGI, as with pyuwsgi."""
+    named = uwsgi.opt.get("games", b"")
+    return {"GAMES": named.decode()} | {key: text for key, text in os.environ.items() if text}
 
 
 def _run(room: CrowdRoom) -> None:
