@@ -42,12 +42,17 @@ class connect:
         name: str = "",
         token: str | None = None,
         watch: bool = False,
+        bot: bool = False,
         settings: dict[str, Any] | None = None,
         **options: Any,
     ):
         self._wanted = (url, game, room, token, watch, settings)
         self._session = (name, token)
-        self._hello = {"options": options or None, "spectate": watch or None}
+        self._hello = {
+            "options": options or None,
+            "spectate": watch or None,
+            "bot": bot or None,
+        }
         self._client: Client | None = None
 
     def __await__(self) -> Generator[Any, None, Client]:

@@ -57,7 +57,8 @@ CHATTER = re.compile(
     r"SIGINT/SIG|goodbye to uWSGI|VACUUM|The work of process|UAAAAAAH|\.\.\. The work|"
     r"added .* to pythonpath|set(gid|uid)|Running on cgroup|Respawned|running gevent|"
     r"\[uwsgi-daemons\]|reaping|writing pidfile|unable to find|brutally|sending graceful|"
-    r"- async cores|--- Python VM|subprocess \d+ exited|socket \d+ |Gracefully|exec:// |\(is the|an old |DAMN|\s*$"
+    r"- async cores|--- Python VM|subprocess \d+ exited|socket \d+ |Gracefully|exec:// |DAMN|"
+    r"OOPS|\s*$"
 )
 """What uWSGI says of itself; `--verbose` shows it."""
 

@@ -33,6 +33,7 @@ def connect(
     name: str = "",
     token: str | None = None,
     watch: bool = False,
+    bot: bool = False,
     settings: dict[str, Any] | None = None,
     **options: Any,
 ) -> Client:
@@ -41,11 +42,16 @@ def connect(
     `url`: a server's ``http://…`` address or its ``ws://…/ws``; `game`: which of its games;
     `room`: an id or code, else any that has a seat; `settings`: make a new room with these;
     `token`: come back as the player of an earlier connection; `watch`: as a spectator;
-    `options`: for the game's `on_auth`. Raises `ConnectError`, `Disconnected` if the room
-    refuses.
+    `bot`: say that nobody plays; `options`: for the game's `on_auth`. Raises
+    `ConnectError`; `Disconnected` if the room refuses.
     """
     place = find(url, game, room, token, watch, settings)
-    hello = {"ticket": place.ticket, "options": options or None, "spectate": watch or None}
+    hello = {
+        "ticket": place.ticket,
+        "options": options or None,
+        "spectate": watch or None,
+        "bot": bot or None,
+    }
     return Client(place.url, name, token, hello)
 
 
@@ -61,7 +67,7 @@ class Client(RoomView):
     def _open(self, session: ClientSession) -> None:
         self.session = session
         try:
-            # Closed by `leave`, or by whoever catches `Disconnected`.
+            # Closed by `leave`; a context manager, though not used as one.
             self._socket = open_websocket(self.url, **websocket_options(self.url)).__enter__()
         except (OSError, WebSocketException) as error:
             raise why_not(self.url, error) from None

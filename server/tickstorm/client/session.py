@@ -103,7 +103,8 @@ class ClientSession:
     `token` of an earlier session resumes it. Times are seconds of any steady clock.
 
     Attributes: ``welcome``, the server's map; ``state``, a `StateTree`; ``token``, with which
-    to come back; ``rtt_s``, of the newest ping. They are None before they are known.
+    to come back; ``rtt_s``, of the newest ping; ``sent_to``, the address at which the room goes
+    on; ``bytes_received`` in messages. They are None before they are known.
     """
 
     def __init__(self, name: str = "", token: str | None = None, **options: Any):
@@ -112,6 +113,7 @@ class ClientSession:
         self.state: StateTree | None = None
         self.rtt_s: float | None = None
         self.sent_to: str | None = None
+        self.bytes_received = 0
         self._options = {key: value for key, value in options.items() if value is not None}
         self._input: list[Any] | None = None
         self._input_due = self._ping_due = math.inf
@@ -146,6 +148,7 @@ class ClientSession:
     def receive(self, data: bytes, now: float) -> list[Happening]:
         """Take in one message. Raises `WireError` for what makes no sense; then the session is
         over. Types that we don't know are passed over."""
+        self.bytes_received += len(data)
         message = unpack(data)
         if not isinstance(message, list) or not message or type(message[0]) is not int:
             raise WireError(f"not an array that starts with a type: {message!r:.80}")
