@@ -1,4 +1,5 @@
 from newgame import SPEED, WIDTH, NewGame
+
 from tickstorm.testing import rehearse
 
 

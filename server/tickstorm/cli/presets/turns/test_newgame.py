@@ -1,5 +1,6 @@
 import pytest
 from newgame import NewGame
+
 from tickstorm.testing import Refused, rehearse
 
 
