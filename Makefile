@@ -59,4 +59,4 @@ echo: setup ## a WebSocket echo with the same connection code, for conformance s
 	@PORT=$(or $(filter-out 8000,$(PORT)),9001) exec $(BIN)/uwsgi tests/echo.ini
 
 clean: ## remove what was built here
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis results
+	rm -rf $(VENV) build dist *.egg-info server/*.egg-info .pytest_cache .ruff_cache .hypothesis results

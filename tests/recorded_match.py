@@ -25,7 +25,7 @@ class Match:
         self.random = random.Random(seed)
         self.writer = Writer()
         self.folder = folder
-        header = journal.header_of("arena", SETTINGS, seed)
+        header = journal.header_of(game, "arena", SETTINGS, seed)
         self.journal = Journal(self.writer, folder, header, **limits)
         self.journal.begin(self.world, self.listed())
 
@@ -88,4 +88,4 @@ def rewrite(path: Path, change) -> None:
 
 
 def expected(seed: int = 0) -> dict:
-    return journal.header_of("arena", SETTINGS, seed)
+    return journal.header_of(game, "arena", SETTINGS, seed)

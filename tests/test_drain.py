@@ -43,9 +43,9 @@ def ready(node):
 
 
 def command(node, *arguments, **more):
-    """`python -m server.drain` in the environment of a node: exit code and what it said."""
+    """`python -m tickstorm.lobby.drain` in a node's environment: exit code and what it said."""
     done = subprocess.run(
-        [sys.executable, "-m", "server.drain", *arguments],
+        [sys.executable, "-m", "tickstorm.lobby.drain", *arguments],
         cwd=ROOT,
         env={**node.environ, **more},
         capture_output=True,

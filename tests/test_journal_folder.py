@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import game
 from tests.recorded_match import expected
 from tickstorm.records import journal
 from tickstorm.records.journal import folder as folder_module
@@ -27,7 +28,7 @@ def test_only_so_many_journals_are_kept_aside(tmp_path, monkeypatch):
         folder = tmp_path / "arena"
         folder.mkdir()
         (folder / "000001.journal").write_bytes(bytes([number]))
-        assert journal.recover(folder, expected()) is None
+        assert journal.recover(game, folder, expected()) is None
         assert not folder.exists()
     kept = {path.read_bytes() for path in tmp_path.glob("arena.aside-*/000001.journal")}
     assert kept == {b"\0", b"\1", b"\2"}

@@ -7,11 +7,10 @@ import json
 
 import numpy as np
 import pytest
-from game.table import quantise
 
 import game
 from game.movement import DIRECTION_X, DIRECTION_Y, MovementRules, move
-from game.schema import BUTTON_FIRE, SELF, STEP_COMMAND
+from game.schema import BUTTON_FIRE, SELF, STEP_COMMAND, quantise
 from tickstorm.games.world import WorldSettings
 
 pytest_plugins = ["tests.browser"]

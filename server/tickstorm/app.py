@@ -72,7 +72,7 @@ def check_uwsgi() -> None:
 
 def start() -> Web:
     """Build everything and start the loops. Called once per worker, at import."""
-    config = load(_environment())
+    config = load({"GAMES": _setting("games"), **os.environ})
     logging.basicConfig(
         level=config.log_level.upper(), format="%(asctime)s %(levelname).1s %(name)s: %(message)s"
     )
@@ -102,11 +102,10 @@ def start() -> Web:
     return web
 
 
-def _environment() -> dict[str, str]:
-    """The environment, and GAMES from uWSGI's ini (`games = …`) if it stands there only: `env`
-    in an ini comes too late for a Python that was there before uWSGI, as with pyuwsgi."""
-    named = uwsgi.opt.get("games", b"")
-    return {"GAMES": named.decode()} | {key: text for key, text in os.environ.items() if text}
+def _setting(name: str) -> str:
+    """A setting of ours in uwsgi.ini, or nothing."""
+    value = uwsgi.opt.get(name, "")
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _run(room: CrowdRoom) -> None:

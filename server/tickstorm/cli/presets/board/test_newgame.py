@@ -1,7 +1,7 @@
 import pytest
-from newgame import WIDTH, NewGame
-
 from tickstorm.testing import Refused, rehearse
+
+from newgame import WIDTH, NewGame
 
 
 def test_who_comes_late_sees_it_all():

@@ -1,6 +1,6 @@
-from newgame import SPEED, WIDTH, NewGame
-
 from tickstorm.testing import rehearse
+
+from newgame import SPEED, WIDTH, NewGame
 
 
 def test_a_dot_goes_where_it_is_steered():

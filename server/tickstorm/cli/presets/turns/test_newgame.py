@@ -1,7 +1,7 @@
 import pytest
-from newgame import NewGame
-
 from tickstorm.testing import Refused, rehearse
+
+from newgame import NewGame
 
 
 @pytest.fixture
