@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tickstorm.client.state import (
     DELETE,
     FIXED,

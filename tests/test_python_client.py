@@ -7,6 +7,8 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+from websockets.sync.server import serve
+
 import tickstorm.aio
 from tickstorm.client import (
     Changed,
@@ -20,7 +22,6 @@ from tickstorm.client import (
 )
 from tickstorm.client.session import CALL, HELLO, LEAVE, MOVE, PING
 from tickstorm.client.state import FIXED, QUANTISED, pack, unpack
-from websockets.sync.server import serve
 
 DECLARATION = {
     "game": "dots",
