@@ -20,13 +20,12 @@ examples:
   tickstorm types tag.py                   print them
   tickstorm types tag.py -o page/tag.d.ts  write them to a file
 
-In a TypeScript client that has the package `tickstorm` (clients/js), import the file once for
-its types; `join("tag")` knows then what the game has:
+In a TypeScript client that has the package `tickstorm` (clients/js):
 
   import { join } from "tickstorm";
-  import type {} from "./tag";
+  import type { Tag } from "./tag";
 
-  const room = await join("tag");
+  const room = await join<Tag>("tag");
   room.input = { dx: 1, dy: 0 };          // a mistake in it is an error of the compiler's"""
 
 
@@ -74,21 +73,22 @@ def declarations(game: Any) -> str:
     """A module of TypeScript declarations for a `Game` of objects."""
     declared = game.declaration()
     classes = [kind.owner.__name__ for kind in game.kinds]
-    write = Writer({name: name for name in classes[1:]})
-    room, *kinds = declared["kinds"]
+    room = classes[0]
+    write = Writer(classes[1:])
+    (_, state), *kinds = declared["kinds"]
     blocks = [
-        f"// Written by `tickstorm types` from the game {declared['game']!r}; write it anew after "
-        "a change.\n"
+        f"// Written by `tickstorm types` from the game {declared['game']!r}: change its rules, "
+        "not this file.\n"
         'import type { Entity } from "tickstorm";',
         *(
-            write.entity(name, fields, doc_of(kind.owner))
-            for name, (_, fields), kind in zip(classes[1:], kinds, game.kinds[1:], strict=True)
+            write.fields(kind.owner.__name__, fields, doc_of(kind.owner))
+            for (_, fields), kind in zip(kinds, game.kinds[1:], strict=True)
         ),
-        write.state("State", room[1], "The room's own state."),
-        write.input(declared["input"]),
-        write.calls("Messages", messages_of(game), "What a client may call."),
-        write.calls("Events", events_of(declared), "What the room sends.", returns=False),
-        write.game(classes, [name for name, _ in kinds], declared),
+        write.fields(f"{room}State", state, "The room's own fields."),
+        write.input(f"{room}Input", declared["input"]),
+        write.messages(f"{room}Messages", messages_of(game)),
+        write.events(f"{room}Events", declared["events"]),
+        write.game(room, [name for name, _ in kinds], classes[1:], doc_of(game.room)),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -105,11 +105,6 @@ def messages_of(game: Any) -> Iterator[tuple[str, list[tuple[str, str]], str, st
         yield name, [(row[0], row[1]) for row in arguments], result, doc_of(function)
 
 
-def events_of(declared: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]], str, str]]:
-    for name, arguments in declared["events"].items():
-        yield name, [(row[0], row[1]) for row in arguments], "None", ""
-
-
 def doc_of(thing: Any) -> str:
     """The first paragraph of a docstring of its own, in one line."""
     doc = thing.__dict__.get("__doc__") if isinstance(thing, type) else thing.__doc__
@@ -117,57 +112,61 @@ def doc_of(thing: Any) -> str:
 
 
 class Writer:
-    """`entities`: names of entity classes, by the name that an annotation may have."""
+    """`entities`: names of the classes to which an annotation may refer."""
 
-    def __init__(self, entities: dict[str, str]):
-        self._entities = entities
+    def __init__(self, entities: Iterable[str]):
+        self._entities = frozenset(entities)
 
-    def entity(self, name: str, fields: list, doc: str) -> str:
-        lines = self._fields(fields)
-        kind = f"  readonly kind: {json.dumps(name.lower())};"
-        return f"{comment(doc)}export interface {name} extends Entity {{\n{kind}\n{lines}}}"
-
-    def state(self, name: str, fields: list, doc: str) -> str:
-        return f"{comment(doc)}export interface {name} {{\n{self._fields(fields)}}}"
-
-    def _fields(self, fields: list) -> str:
-        return "".join(self._field(*field) for field in fields)
+    def fields(self, name: str, fields: list, doc: str) -> str:
+        rows = "".join(self._field(*field) for field in fields)
+        return f"{comment(doc)}export interface {name} {{\n{rows}}}"
 
     def _field(self, name: str, written: str, flags: int, step: float) -> str:
-        kind = "Entity | null" if name == "owner" else self.type(written)
-        if flags & _HIDDEN and not kind.endswith("| null"):
-            kind += " | null"
-        return f"  readonly {key(name)}: {kind};\n"
+        kind = "Entity<any> | null" if name == "owner" else self.type(written)
+        if flags & _HIDDEN:
+            kind = either([kind, "null"])
+        return f"  {key(name)}: {kind};\n"
 
-    def input(self, fields: list | None) -> str:
-        """The input, with what is allowed as a comment."""
-        if fields is None:
-            return "/** This game has no input. */\nexport type Input = null;"
-        lines = "".join(
-            f"  {key(name)}: {self.type(written)};{allowed(written, low, high)}\n"
-            for name, written, low, high, _ in fields
-        )
-        return f"/** What a player wants right now. */\nexport interface Input {{\n{lines}}}"
-
-    def calls(self, name: str, calls: Iterable, doc: str, returns: bool = True) -> str:
-        lines = ""
-        for call, arguments, result, about in calls:
-            listed = ", ".join(f"{parameter(n)}: {self.type(t)}" for n, t in arguments)
-            answer = self.type(result) if returns else "void"
-            lines += comment(about, "  ") + f"  {key(call)}({listed}): {answer};\n"
-        return f"{comment(doc)}export interface {name} {{\n{lines}}}"
-
-    def game(self, classes: list[str], kinds: list[str], declared: dict[str, Any]) -> str:
+    def input(self, name: str, fields: list | None) -> str:
+        if not fields:
+            return f"/** There is no input. */\nexport type {name} = Record<string, never>;"
         rows = "".join(
-            f"    {key(kind)}: {name};\n" for kind, name in zip(kinds, classes[1:], strict=True)
+            f"  {key(field)}: {self.type(written)};{allowed(written, low, high)}\n"
+            for field, written, low, high, _ in fields
         )
+        return f"/** What a player wants right now. */\nexport interface {name} {{\n{rows}}}"
+
+    def messages(self, name: str, messages: Iterable) -> str:
+        rows = ""
+        for message, arguments, result, doc in messages:
+            answer = self.type(result)
+            rows += comment(doc, "  ") + f"  {key(message)}({self._listed(arguments)}): {answer};\n"
         return (
-            f"export interface {classes[0]} {{\n"
-            f"  state: State;\n  input: Input;\n  player: {classes[1]};\n"
-            f"  entities: {{\n{rows}  }};\n"
-            "  messages: Messages;\n  events: Events;\n}\n\n"
-            'declare module "tickstorm" {\n'
-            f"  interface Games {{\n    {key(declared['game'])}: {classes[0]};\n  }}\n}}"
+            f"/** What a client may call, and the answers. */\nexport type {name} = {{\n{rows}}};"
+        )
+
+    def events(self, name: str, events: dict[str, list]) -> str:
+        rows = "".join(
+            f"  {key(event)}: [{self._listed((row[0], row[1]) for row in arguments)}];\n"
+            for event, arguments in events.items()
+        )
+        if not rows:  # not declared: anything may come
+            rows = "  [name: string]: any[];\n"
+        return f"/** What the room sends. */\nexport type {name} = {{\n{rows}}};"
+
+    def _listed(self, arguments: Iterable[tuple[str, str]]) -> str:
+        return ", ".join(f"{parameter(name)}: {self.type(kind)}" for name, kind in arguments)
+
+    def game(self, room: str, kinds: list[str], classes: list[str], doc: str) -> str:
+        rows = "".join(f" {key(k)}: {c};" for k, c in zip(kinds, classes, strict=True))
+        return (
+            f"{comment(doc)}export interface {room} {{\n"
+            f"  state: {room}State;\n"
+            f"  entities: {{{rows} }};\n"
+            f"  player: {json.dumps(kinds[0])};\n"
+            f"  input: {room}Input;\n"
+            f"  messages: {room}Messages;\n"
+            f"  events: {room}Events;\n}}"
         )
 
     # -------------------------------------------------------------- types
@@ -175,9 +174,9 @@ class Writer:
     def type(self, written: str) -> str:
         """A Python annotation, as it was written, in TypeScript.
 
-        >>> write = Writer({"Card": "Card"})
+        >>> write = Writer(["Card"])
         >>> write.type("list[tuple[int, str]]"), write.type("dict[str, Card] | None")
-        ('[number, string][]', 'Record<string, Card | null> | null')
+        ('[number, string][]', 'Record<string, Entity<Card> | null> | null')
         >>> write.type("Literal['a', 2]"), write.type("Any"), write.type("tuple[float, ...]")
         ('"a" | 2', 'unknown', 'number[]')
         """
@@ -198,7 +197,7 @@ class Writer:
             return self._generic(last_name(node.value), list(inner))
         name = last_name(node)
         if name in self._entities:
-            return f"{self._entities[name]} | null"
+            return f"Entity<{name}> | null"
         return _PLAIN.get(name, "unknown")
 
     def _generic(self, name: str, inner: list[ast.expr]) -> str:
@@ -233,9 +232,9 @@ _PLAIN = {
     "list": "unknown[]",
     "tuple": "unknown[]",
     "dict": "Record<string, unknown>",
-    "ref": "Entity | null",
-    "Entity": "Entity | null",
-    "Player": "Entity | null",
+    "ref": "Entity<any> | null",
+    "Entity": "Entity<any> | null",
+    "Player": "Entity<any> | null",
     "NoneType": "null",
 }
 
