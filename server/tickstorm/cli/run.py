@@ -36,8 +36,9 @@ ini like the one that `tickstorm new` makes.
 
 with --dev:
   Rules are loaded anew when you save them, and rooms go on with the state that they had,
-  where it fits the new rules. A mistake leaves the old rules running; it is shown here, and
-  on the pages that are open. Pages are always sent as they are on disk: reload them."""
+  where it fits the new rules. A mistake in the file is told here, and the old rules run on;
+  one that shows while a rule runs is told on the open pages, too. Pages are sent as they are
+  on disk: reload them."""
 
 LOOK_S = 0.25
 """How often `--dev` looks for a file that was saved."""
@@ -58,7 +59,7 @@ CHATTER = re.compile(
     r"added .* to pythonpath|set(gid|uid)|Running on cgroup|Respawned|running gevent|"
     r"\[uwsgi-daemons\]|reaping|writing pidfile|unable to find|brutally|sending graceful|"
     r"- async cores|--- Python VM|subprocess \d+ exited|socket \d+ |Gracefully|exec:// |DAMN|"
-    r"OOPS|\s*$"
+    r"OOPS|found fd \d+ mapped|running /|\s*$"
 )
 """What uWSGI says of itself; `--verbose` shows it."""
 
@@ -142,6 +143,8 @@ def environment_for(options: argparse.Namespace, specs: list[str]) -> dict[str, 
     environment.setdefault("ROOM_BOTS", "0")
     if options.dev:
         environment["DEV"] = "1"
+        # Python tells its copies by the second: of two savings in one it might run the first.
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
     if sys.prefix != sys.base_prefix:
         environment["VIRTUAL_ENV"] = sys.prefix
     # What the ini asks of `python3` is to be answered by this Python.
@@ -201,7 +204,8 @@ def check(specs: list[str], environment: dict[str, str]) -> str:
     if done.returncode == 0:
         return ""
     said = done.stderr.strip()
-    return said.rpartition("\0")[2] or f"the rules ended Python with exit code {done.returncode}"
+    said = said.rpartition("\0")[2].replace(f"{Path.cwd()}{os.sep}", "")
+    return said or f"the rules ended Python with exit code {done.returncode}"
 
 
 def _check_port(config: Config) -> None:
@@ -243,7 +247,7 @@ class Server:
     it hears of a Ctrl-C once, and not before we do."""
 
     def __init__(self, arguments: list[str], environment: dict[str, str], verbose: bool):
-        self._told = threading.Event()
+        self._told, self._environment = threading.Event(), environment
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: self._told.set())
         self._process = subprocess.Popen(
@@ -279,7 +283,7 @@ class Server:
 
     def _reload(self, saved: list[Path], specs: list[str]) -> None:
         names = ", ".join(path.name for path in saved)
-        if problem := check(specs, dict(os.environ)):
+        if problem := check(specs, self._environment):
             print(f"tickstorm: {problem}\ntickstorm: the rules from before run on", file=sys.stderr)
             return
         print(f"tickstorm: {names} was saved; the rooms go on with it", flush=True)
