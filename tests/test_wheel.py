@@ -107,7 +107,9 @@ def test_the_wheel_holds_one_name_and_all_it_needs(wheel):
 
 
 def test_a_game_is_made_and_played_far_from_here(environment, tmp_path):
-    where = run(environment, tmp_path, "python", "-c", "import tickstorm; print(tickstorm.__file__)")
+    where = run(
+        environment, tmp_path, "python", "-c", "import tickstorm; print(tickstorm.__file__)"
+    )
     assert where.startswith(str(environment))
     run(environment, tmp_path, "tickstorm", "new", "dots")
     project = tmp_path / "dots"
