@@ -1,4 +1,4 @@
-"""The command `tickstorm`: help that teaches, errors of one line, projects that pass their tests."""
+"""The command `tickstorm`: help that teaches, one-line errors, projects that pass their tests."""
 
 from __future__ import annotations
 
