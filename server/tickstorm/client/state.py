@@ -86,6 +86,8 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "ref": (Ref, type(None)),
 }
 
+_NEVER_NONE = _TYPES.keys() - {"ref"}
+
 
 @dataclass(frozen=True)
 class FieldSchema:
@@ -117,6 +119,11 @@ class FieldSchema:
     @property
     def _plain_type(self) -> str:
         return self.type.partition("[")[0].strip()
+
+    @property
+    def nullable(self) -> bool:
+        """Whether nil may be its value: of references, and of types that say so or say nothing."""
+        return not self.quantised and self._plain_type not in _NEVER_NONE
 
     def value(self, wire: Any) -> Any:
         """What a value on the wire stands for."""
@@ -272,7 +279,7 @@ class StateTree:
             for field, value in zip(record.schema.fields, values, strict=True):
                 # Whom a field of it is hidden from gets nil for it, and so does a field that
                 # may be nil and is.
-                if value is not None or field.type == "ref":
+                if value is not None or field.nullable:
                     record.put(field, value)
         for entity_id, index, value in _groups(shows, 3, "shows"):
             record, field = self._field(entity_id, index)
