@@ -24,7 +24,7 @@ const TYPES = {
 /**
  * Throw an Error that begins with `where` unless `value` is of `type`, as declared: a name, with
  * the types of its items as in `list[int]`, or several as in `int | None`. `low` and `high` bound
- * a number, or the length of a text; a list as `low` is all that may be chosen.
+ * a number, or the length of a text.
  */
 export function check(where, value, type, low = null, high = null) {
   const allowed = refusal(value, type, low, high);
@@ -38,7 +38,11 @@ function refusal(value, type, low, high) {
     const all = several.map((one) => refusal(value, one, low, high));
     return all.every(Boolean) ? all.join(" or ") : "";
   }
-  if (list(low)) return low.includes(value) ? "" : `one of ${low.map(show).join(", ")}`;
+  const choice = /^Literal\[(.*)\]$/s.exec(type);
+  if (choice) {
+    const named = split(choice[1], ",").map((one) => one.replace(/^(['"])(.*)\1$/s, "$2"));
+    return named.includes(String(value)) ? "" : `one of ${named.join(", ")}`;
+  }
   const [, name, inside] = /^(\w+)(?:\[(.*)\])?$/s.exec(type.trim()) ?? [];
   if (!Object.hasOwn(TYPES, name ?? "")) return ""; // the server knows better
   const [is, called] = TYPES[name];

@@ -33,7 +33,7 @@ export class Room {
   #requests = new Map();
   #requestId = 0;
   #waiting = []; // bytes of messages, until there is a connection
-  #heardAt = 0;
+  #known = { tick: 0, at: 0 }; // the newest tick that was heard of
   #rtts = [];
   #rttMs;
   // In rooms with a tick:
@@ -165,8 +165,8 @@ export class Room {
 
   /** The room's time by now, seconds; of a room without a tick, since the state came. */
   get time() {
-    const since = this.status === "playing" ? (performance.now() - this.#heardAt) / 1000 : 0;
-    return this.tickHz ? this.tick / this.tickHz + Math.min(since, 1) : since;
+    const since = this.status === "playing" ? (performance.now() - this.#known.at) / 1000 : 0;
+    return this.tickHz ? this.#known.tick / this.tickHz + since : since;
   }
 
   // -------------------------------------------------------------- what to hear of
@@ -256,7 +256,7 @@ export class Room {
     declared.forEach(([field, type, low, high, ...rest], at) => {
       if (at < args.length || rest.length === 0) check(`${name} ${field}`, args[at], type, low, high);
     });
-    const bytes = pack(id === null ? [CALL, name, args] : [CALL, name, args, id]);
+    const bytes = pack([CALL, name, args, id]);
     if (this.status === "playing" && this.#connection.send(bytes)) return;
     if (this.#waiting.length >= MOST_WAITING) throw new Error(`${name}: too much waits to be sent`);
     this.#waiting.push(bytes);
@@ -379,8 +379,8 @@ export class Room {
   #apply(message, now) {
     const [type, tick, slack] = message;
     if (type === STATE && tick < this.tick) this.#restart();
-    this.#heardAt = now;
     this.#state.apply(message);
+    if (this.tickHz || type === STATE) this.#known = { tick, at: now };
     if (this.tickHz) this.#advance(now, tick, slack ?? null);
     if (type !== STATE) return;
     const waiting = this.#waiting.splice(0);
@@ -417,6 +417,7 @@ export class Room {
     // The server reads at its ticks: only the luckiest of some pings shows the network alone.
     this.#rttMs = Math.min(...this.#rtts);
     // Nothing came since: so what is known holds for the ticks until now.
+    if (this.tickHz && tick > this.#known.tick) this.#known = { tick, at: now };
     if (this.#prediction && tick - 1 > this.tick) this.#reconcile(tick - 1);
   }
 

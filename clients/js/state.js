@@ -110,7 +110,7 @@ class Kind {
       smooth: (flags & SMOOTH) !== 0,
       hidden: (flags & HIDDEN) !== 0,
       quantised: (flags & QUANTISED) !== 0,
-      ref: type === "ref",
+      ref: /^(ref|(?!Any|Literal|None|Optional|Union)[A-Z])/.test(type), // or a class's name
       usual: 0, // what a smooth one changes by, as seen so far
     }));
     this.byName = Object.fromEntries(this.fields.map((field) => [field.name, field]));

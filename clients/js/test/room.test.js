@@ -145,7 +145,7 @@ test("a drop is told, the way back found, and what was sent meanwhile arrives", 
   next.say(state(130, [...room0("over"), ...walker(1, "Ada", 22)]));
   assert.equal(room.me, me);
   assert.deepEqual([room.me.x, room.players.length, room.status], [11, 1, "playing"]);
-  assert.deepEqual(next.of(CALL), [[10, "say", ["hello"]]]);
+  assert.deepEqual(next.of(CALL), [[10, "say", ["hello"], null]]);
   next.end(4011, "be nice");
   assert.deepEqual(heard, ["drop", "back", 4011, "be nice"]);
   assert.equal(room.status, "closed");
