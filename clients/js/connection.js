@@ -7,9 +7,10 @@
  */
 
 import {
-  HELLO, LEAVE, NOTICE, PING, PROTOCOL_VERSION, SNAPSHOT, STATE, SUBPROTOCOL, SYNC, WELCOME,
+  NOTICE, SNAPSHOT, STATE, SUBPROTOCOL, WELCOME,
+  encodeHello, encodeLeave, encodePing, encodeSync,
 } from "./messages.js";
-import { WireError, pack, unpack } from "./msgpack.js";
+import { WireError, unpack } from "./msgpack.js";
 
 const BACKOFF_MS = [1000, 8000]; // so at least 0.5 s
 const RESTART_MS = [200, 1000];
@@ -151,7 +152,7 @@ export class Connection {
 
   /** Give up the place and stay away. */
   leave() {
-    if (this.#welcomed) this.send(pack([LEAVE]));
+    if (this.#welcomed) this.send(encodeLeave());
     this.#forgetToken();
     this.#drop();
     this.#stop("", 1000);
@@ -205,9 +206,7 @@ export class Connection {
     const { name, options } = this.#hello;
     const ticket = this.#ticket === null ? {} : { ticket: this.#ticket };
     [this.#shown, this.#ticket] = [this.#ticket, null]; // good for once
-    const schema = 0; // whatever WELCOME declares
-    const said = [HELLO, PROTOCOL_VERSION, schema, name, this.token, { ...options, ...ticket }];
-    this.send(pack(said));
+    this.send(encodeHello({ name, token: this.token, options: { ...options, ...ticket } }));
   }
 
   #received(data) {
@@ -230,7 +229,7 @@ export class Connection {
       if (!(error instanceof WireError)) throw error;
       console.warn(`bad message from the server: ${error.message}`);
       // What cannot be read leaves us behind: a whole state mends it, a new connection surely.
-      if (++this.#bad < BAD_MESSAGES) this.send(pack([SYNC]));
+      if (++this.#bad < BAD_MESSAGES) this.send(encodeSync());
       else this.#lost(DROPPED);
     }
   }
@@ -309,7 +308,7 @@ export class Connection {
     clearTimeout(this.#pingTimer);
     const now = performance.now();
     if (this.#pingAt <= this.#heardAt) this.#pingAt = now;
-    this.send(pack([PING, now]));
+    this.send(encodePing(now));
     let pause = PING_MS;
     if (this.#objects && ++this.#pings > CALM_PINGS) {
       pause = this.#welcomed.tick_hz > 0 ? CALM_PING_MS : IDLE_PING_MS;
@@ -327,7 +326,7 @@ export class Connection {
     } else if (this.#welcomed && now - this.#heardAt > QUIET_MS) {
       this.#probedAt = now;
       this.#ping();
-      if (!this.#objects) this.send(pack([SYNC]));
+      if (!this.#objects) this.send(encodeSync());
     }
   }
 

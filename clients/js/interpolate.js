@@ -7,15 +7,15 @@
 
 import { inner } from "./state.js";
 
-const KEPT = 32; // values of a smooth field, a power of two
+const VALUES_KEPT = 32; // values of a smooth field, a power of two
 const GAP_TICKS = 5; // a longer pause ends that many ticks before what ended it
-const JUMP = 12; // times what a field usually changes by: it was put elsewhere
+const JUMP_TIMES = 12; // times what a field usually changes by: it was put elsewhere
 const MOST_WAITING = 8192; // changes, for a page that does not draw
 
 /** The last values of one smooth field of one entity. */
 class Track {
-  #ticks = new Float64Array(KEPT);
-  #values = new Float64Array(KEPT);
+  #ticks = new Float64Array(VALUES_KEPT);
+  #values = new Float64Array(VALUES_KEPT);
   #count = 0;
 
   /** `value` holds from `tick` on; what was before held until the tick before, or moves there. */
@@ -24,7 +24,7 @@ class Track {
     if (n > 0) {
       const [since, before] = this.#newest();
       const change = Math.abs(value - before);
-      const jump = field.usual > 0 && change > JUMP * field.usual;
+      const jump = field.usual > 0 && change > JUMP_TIMES * field.usual;
       field.usual = jump ? field.usual * 1.5 : Math.max(field.usual * 0.999, change);
       const held = jump ? tick - 0.001 : tick - (full ? GAP_TICKS : 1);
       if (held > since) this.#put(held, before);
@@ -36,25 +36,25 @@ class Track {
   at(time) {
     const last = this.#count - 1;
     let i = last;
-    while (i > 0 && i > this.#count - KEPT && this.#ticks[i % KEPT] > time) i--;
-    const [tick, value] = [this.#ticks[i % KEPT], this.#values[i % KEPT]];
+    while (i > 0 && i > this.#count - VALUES_KEPT && this.#ticks[i % VALUES_KEPT] > time) i--;
+    const [tick, value] = [this.#ticks[i % VALUES_KEPT], this.#values[i % VALUES_KEPT]];
     if (i === last || time <= tick) return value;
-    const j = (i + 1) % KEPT;
+    const j = (i + 1) % VALUES_KEPT;
     return value + (this.#values[j] - value) * ((time - tick) / (this.#ticks[j] - tick));
   }
 
   /** Does nothing change after `time`? */
   over(time) {
-    return this.#ticks[(this.#count - 1) % KEPT] <= time;
+    return this.#ticks[(this.#count - 1) % VALUES_KEPT] <= time;
   }
 
   #newest() {
-    const i = (this.#count - 1) % KEPT;
+    const i = (this.#count - 1) % VALUES_KEPT;
     return [this.#ticks[i], this.#values[i]];
   }
 
   #put(tick, value) {
-    const i = this.#count++ % KEPT;
+    const i = this.#count++ % VALUES_KEPT;
     this.#ticks[i] = tick;
     this.#values[i] = value;
   }

@@ -11,11 +11,10 @@ export class LobbyError extends Error {
   }
 }
 
-/** The server that these modules came from, else the page's. */
+/** The server that this came from, as a module or in one piece, else the page's. */
 function home() {
-  const own = new URL(import.meta.url);
-  const served = own.protocol.startsWith("http") && own.pathname.endsWith("/tickstorm/lobby.js");
-  if (served) return new URL("..", own).href;
+  const [own, base] = /^(https?:.*\/)tickstorm(?:\/lobby)?\.js/.exec(import.meta.url) ?? [];
+  if (own && !own.includes("/node_modules/")) return base;
   if (globalThis.location) return new URL("/", location.href).href;
   throw new Error('options.server: the address of the server is needed, as "https://play.example"');
 }

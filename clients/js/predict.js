@@ -5,15 +5,15 @@
  * jump: it fades away.
  */
 
-const KEPT = 256; // ticks
+const TICKS_KEPT = 256; // ticks
 const BLEND_MS = 45; // time constant: nine tenths of an error are gone after 100 ms
-const JUMP = 12; // times what a field usually changes by in a tick: not smoothed
+const ERROR_TIMES = 12; // times what a field usually changes by in a tick: not smoothed
 
 export class Prediction {
   #fields;
   #step;
   #dt;
-  #inputs = []; // by tick modulo KEPT
+  #inputs = []; // by tick modulo TICKS_KEPT
   #states = []; // likewise, after that tick
   #held = {}; // the input that was in force last
   #next = {};
@@ -45,20 +45,20 @@ export class Prediction {
 
   /** The server's `entity`, after `tick`. */
   reconcile(tick, entity) {
-    if (this.tick < tick || tick <= this.tick - KEPT || !this.#states[tick % KEPT]) {
+    if (this.tick < tick || tick <= this.tick - TICKS_KEPT || !this.#states[tick % TICKS_KEPT]) {
       this.#take(tick, entity, null);
       return;
     }
-    const predicted = this.#states[tick % KEPT];
+    const predicted = this.#states[tick % TICKS_KEPT];
     const right = ({ name }, i) => agree(this.#fields[i], predicted[name], entity[name]);
     if (this.#fields.every(right)) return;
     const [present, before] = [this.tick, { ...this.me }];
     this.#take(tick, entity, predicted);
-    while (this.tick < present) this.#advance(this.#inputs[(this.tick + 1) % KEPT] ?? {});
+    while (this.tick < present) this.#advance(this.#inputs[(this.tick + 1) % TICKS_KEPT] ?? {});
     this.corrections++;
     for (const name of Object.keys(this.#error)) {
       const error = this.#error[name] + before[name] - this.me[name];
-      this.#error[name] = Math.abs(error) > JUMP * this.#usual[name] ? 0 : error;
+      this.#error[name] = Math.abs(error) > ERROR_TIMES * this.#usual[name] ? 0 : error;
     }
   }
 
@@ -89,9 +89,9 @@ export class Prediction {
   }
 
   #advance(input) {
-    this.#inputs[++this.tick % KEPT] = input;
+    this.#inputs[++this.tick % TICKS_KEPT] = input;
     const { me } = this;
-    const before = this.#states[(this.tick - 1) % KEPT];
+    const before = this.#states[(this.tick - 1) % TICKS_KEPT];
     this.#step(me, input, this.#dt);
     for (const name of Object.keys(this.#usual)) {
       this.#usual[name] = Math.max(this.#usual[name] * 0.999, Math.abs(me[name] - before[name]));
@@ -100,7 +100,7 @@ export class Prediction {
   }
 
   #keep() {
-    const at = this.tick % KEPT;
+    const at = this.tick % TICKS_KEPT;
     this.#states[at] = Object.assign(this.#states[at] ?? {}, this.me);
   }
 }

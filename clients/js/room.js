@@ -15,7 +15,7 @@ import { MemoryStorage } from "./storage.js";
 
 const HOLD_MS = 500; // an input that stays the same is sent again
 const ANSWER_MS = 15000;
-const MOST_WAITING = 100; // messages kept while there is no connection
+const MOST_UNSENT = 100; // messages kept while there is no connection
 const CATCH_UP_TICKS = 3; // after a hiccup; what is older is too late anyway
 const RTT_SAMPLES = 10;
 const REPORTS_PER_S = 4; // about so many inputs are reported on
@@ -258,7 +258,7 @@ export class Room {
     });
     const bytes = pack([CALL, name, args, id]);
     if (this.status === "playing" && this.#connection.send(bytes)) return;
-    if (this.#waiting.length >= MOST_WAITING) throw new Error(`${name}: too much waits to be sent`);
+    if (this.#waiting.length >= MOST_UNSENT) throw new Error(`${name}: too much waits to be sent`);
     this.#waiting.push(bytes);
   }
 
@@ -511,7 +511,6 @@ export class Room {
 }
 
 async function conditioned(net) {
-  const { ConditionedSocket, PRESETS } = await import("./conditioner.js");
-  const settings = typeof net === "string" ? PRESETS[net] : net;
-  return settings && ((socket) => new ConditionedSocket(socket, settings));
+  const { PRESETS, conditionedBy } = await import("./conditioner.js");
+  return conditionedBy(typeof net === "string" ? PRESETS[net] : net);
 }
