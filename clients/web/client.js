@@ -80,10 +80,10 @@ export class Client {
       wrap: conditionedBy(typeof net === "string" ? PRESETS[net] : net),
       place,
       onMessage: (message, bytes, now) => this.#receive(message, bytes, now),
-      onStatus: (status) => {
-        this.status = status;
-        if (status.state !== "playing") this.#session?.pause();
-        onStatus(status);
+      onStatus: ({ state, text }) => {
+        this.status = { state, text };
+        if (state !== "playing") this.#session?.pause();
+        onStatus(this.status);
       },
     });
   }
