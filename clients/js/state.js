@@ -24,7 +24,7 @@ export class Entity extends Ref {
     Object.defineProperty(this, inner, {
       value: { kind, state, values: new Array(kind.fields.length).fill(null), on: null },
     });
-    for (const field of kind.fields) if (!field.ref) put(this, field.name, null);
+    for (const field of kind.fields) if (!field.loose) put(this, field.name, null);
   }
 
   /** The name of its kind: that of the class on the server, in lower case. */
@@ -110,14 +110,15 @@ class Kind {
       smooth: (flags & SMOOTH) !== 0,
       hidden: (flags & HIDDEN) !== 0,
       quantised: (flags & QUANTISED) !== 0,
-      ref: /^(ref|(?!Any|Literal|None|Optional|Union)[A-Z])/.test(type), // or a class's name
+      // What may hold a reference is looked up when it is read: its entity may come or go.
+      loose: !/^(int|float|bool|str|bytes|list|dict|tuple)\b/.test(type),
       usual: 0, // what a smooth one changes by, as seen so far
     }));
     this.byName = Object.fromEntries(this.fields.map((field) => [field.name, field]));
     this.public = this.fields.filter((field) => !field.hidden);
     this.mutable = this.public.filter((field) => !field.fixed);
     this.Entity = index ? class extends Entity {} : class extends RoomState {};
-    for (const field of this.fields.filter((f) => f.ref)) {
+    for (const field of this.fields.filter((f) => f.loose)) {
       Object.defineProperty(this.Entity.prototype, field.name, {
         get() {
           return state.resolve(this[inner].values[field.at]);
@@ -292,8 +293,9 @@ export class State {
     const { values, on } = entity[inner];
     const { name } = field;
     const before = entity[name];
-    if (field.fixed || !isOpen(wire)) values[field.at] = wire;
-    if (!field.ref) {
+    if (field.loose) values[field.at] = wire instanceof Ref ? wire : this.lookUp(wire);
+    else {
+      if (field.fixed || !isOpen(wire)) values[field.at] = wire;
       const value = field.quantised && wire !== null
         ? wire * field.step : this.#known(entity, field, wire);
       if (isOpen(before) && isOpen(value) && Array.isArray(before) === Array.isArray(value)) {
@@ -306,7 +308,7 @@ export class State {
         for (const [key, item] of items(value)) this.#note(entity, "add", field, item, key);
       }
     }
-    if (entity[name] !== before || field.ref) this.#touch(entity, field, before);
+    if (entity[name] !== before || field.loose) this.#touch(entity, field, before);
   }
 
   /** Apply the operations on a list or map. */
