@@ -31,7 +31,7 @@ from ..protocol.layout import layout_of
 from ..protocol.wire import SUBPROTOCOL, Close
 from ..records import replay
 from ..transport.connection import Connection
-from . import api
+from . import api, sdk
 from .conversation import Conversation
 from .lobby import Lobby
 from .node import Node
@@ -80,6 +80,7 @@ class Web:
         # Relative, so that it can be read where its parents can't (see privileges.py).
         page = lobby.games.first.page
         self._files = _files(Path(os.path.relpath(page))) if page is not None else {}
+        self._sdk = sdk.files()
         frames = [layout_of(e.game).input_frame for e in lobby.games if e.kind == CROWD]
         self._input_size = max((frame.size for frame in frames), default=INPUT_BYTES)
         self._origins = _listed(config.allowed_origins)
@@ -186,14 +187,18 @@ class Web:
     def _file(self, path: str, environ: dict, start_response: StartResponse) -> list[bytes]:
         # Only names that were there at the start: no path is ever made from a request.
         file = self._files.get("/index.html" if path == "/" else path)
-        if file is None:
+        body = self._sdk.get(path) if file is None else file.read_bytes()
+        if body is None:
             return _answer(start_response, "404 Not Found", b"no such page\n")
-        body = file.read_bytes()
         tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
         headers = [("ETag", tag)]
         if tag in environ.get("HTTP_IF_NONE_MATCH", ""):
             return _answer(start_response, "304 Not Modified", b"", headers=headers)
-        kind = "text/javascript" if file.suffix == ".js" else mimetypes.guess_type(file.name)[0]
+        name = path if file is None else file.name
+        kind = "text/javascript" if name.endswith(".js") else mimetypes.guess_type(name)[0]
+        if file is None and "gzip" in environ.get("HTTP_ACCEPT_ENCODING", ""):
+            body = sdk.compressed(body)
+            headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
         return _answer(start_response, "200 OK", body, kind or "application/octet-stream", headers)
 
     # ------------------------------------------------------------------ the upgrade
