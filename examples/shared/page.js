@@ -8,6 +8,8 @@ import { create, joinById, joinOrCreate, watch } from "/tickstorm.js";
 const NAME = "tickstorm.name"; // in localStorage
 const COLOURS = 8; // as in page.css
 
+let moving = false; // to another room
+
 export const $ = (selector, within = document) => within.querySelector(selector);
 
 /** A new element: `make("p", { className: "dim" }, "text or", element)`. */
@@ -49,12 +51,17 @@ export async function enter(game) {
   const room = await arrive(game, "");
   history.replaceState(null, "", `#${room.id}`);
   sessionStorage.setItem(`tickstorm.${game}`, room.id);
-  addEventListener("hashchange", () => location.reload());
+  addEventListener("hashchange", () => {
+    moving = true;
+    sessionStorage.setItem(`tickstorm.${game}`, location.hash.slice(1)); // no question there
+    room.leave();
+    location.reload();
+  });
   document.body.classList.add("in");
   $("#invite").hidden = false;
   room.onDrop(() => connection("away", "Reconnecting…"));
   room.onReconnect(() => connection("good", room.spectator ? "Watching" : "Connected"));
-  room.onLeave((code, reason) => over(game, reason));
+  room.onLeave((code, reason) => moving || over(game, reason));
   connection("good", room.spectator ? "Watching" : "Connected");
   room.onChange(() => people(room));
   people(room);
@@ -192,4 +199,25 @@ function people(room) {
     chip.textContent = [...name][0]?.toUpperCase() ?? "?";
     chip.className = `${player.connected ? "" : "gone"} ${player === room.me ? "me" : ""}`;
   }
+}
+
+/**
+ * A list of lines that grows at its end, and a form to add to it: `field` of the room's state, and
+ * the message `say`. `draw(line)`: what stands in the row.
+ */
+export function talk(room, field, draw) {
+  const [list, form] = [$(".talk ol"), $(".talk form")];
+  const input = $("input", form);
+  room.state.onAdd(field, (line, at) => {
+    const atEnd = list.scrollTop + list.clientHeight > list.scrollHeight - 60;
+    list.insertBefore(make("li", {}, ...draw(line)), list.children[at] ?? null);
+    if (atEnd) list.scrollTop = list.scrollHeight;
+  });
+  room.state.onRemove(field, (line, at) => list.children[at]?.remove());
+  list.scrollTop = list.scrollHeight;
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    if (input.value.trim()) ask(room, "say", input.value.trim());
+    input.value = "";
+  };
 }
