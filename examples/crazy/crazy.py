@@ -86,6 +86,7 @@ class Crazy(Room):
         if self.phase != "play" or not player.playing:
             return
         self.pile[:0] = player.hand  # under the pile
+        self.count_left()
         if self.turn is player:
             self.pass_on(player)
         player.playing = False
