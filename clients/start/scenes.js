@@ -169,14 +169,13 @@ function board(pen, time, wide, high, colour) {
 
 function chat(pen, time, wide, high, colour) {
   const rows = [0.5, 0.34, 0.6, 0.28, 0.46, 0.38];
-  const scroll = time * 0.55;
   const tall = 30;
-  for (let n = Math.floor(scroll) - 1; n < scroll + high / tall; n++) {
+  const newest = time * 0.55; // rows come in at the bottom and move up
+  for (let n = Math.floor(newest); n > newest - high / tall - 1; n--) {
     const row = ((n % 6) + 6) % 6;
     const mine = row % 3 === 1;
     const long = rows[row] * wide;
-    const y = high - 16 - tall * (Math.floor(scroll) + high / tall - n) + (1 - (scroll % 1)) * tall + high - tall * 1.5;
-    const at = ((y % (high + tall)) + high + tall) % (high + tall) - tall;
+    const at = high - (newest - n) * tall;
     pen.fillStyle = mine ? colour("accent") : colour("card");
     pen.beginPath();
     pen.roundRect(mine ? wide - long - 24 : 52, at, long, 22, 11);
