@@ -11,7 +11,7 @@ const at = ({ offsetX: x, offsetY: y }) => [
 let [colour, fresh, points, here, due] = [0, false, [], null, 0];
 
 function draw([, ink, line]) {
-  Object.assign(pen, { lineWidth: 6, lineCap: "round", lineJoin: "round" });
+  Object.assign(pen, { lineWidth: 8, lineCap: "round", lineJoin: "round" });
   pen.strokeStyle = getComputedStyle(canvas).getPropertyValue(`--ink-${ink}`);
   pen.stroke(new Path2D(`M${line.join("L")}`));
 }

@@ -85,7 +85,7 @@ async function list() {
   $("#rooms ul").replaceChildren(...rooms.map((one) => {
     const link = make(
       "a", { href: `#${one.room}` }, make("span", { textContent: one.name ?? "Chat" }),
-      make("small", { textContent: one.players ?? "" }),
+      make("small", { textContent: one.room === room.id ? room.players.length : one.players }),
     );
     if (one.room === room.id) link.setAttribute("aria-current", "page");
     return make("li", {}, link);

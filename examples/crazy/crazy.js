@@ -59,11 +59,12 @@ function seat(player) {
     className: `${player === room.state.turn ? "turn" : ""} ${player.connected ? "" : "gone"}`,
   });
   const backs = Array.from({ length: Math.min(player.count, SEEN) }, () => make("i"));
-  const count = player.playing ? `${player.count} cards` : "waits";
+  const waits = room.state.phase === "play" && !player.playing;
+  const count = waits ? "waits" : player.count;
   const wins = player.wins ? ` · ${player.wins} won` : "";
   row.append(
     make("b", { textContent: player.name + wins }),
-    make("div", { ariaLabel: count }, ...backs, make("span", { textContent: player.playing ? player.count : "waits" })),
+    make("div", { ariaLabel: `${count} cards` }, ...backs, make("span", { textContent: count })),
   );
   return row;
 }
@@ -73,7 +74,7 @@ function show() {
   const mine = state.phase === "play" && state.turn === me;
   const others = players.filter((player) => player !== me);
   const shown = others.map((p) => [p.id, p.count, p.playing, p.wins, p.connected]);
-  part("others", [shown, state.turn?.id], () => $("#others").replaceChildren(...others.map(seat)));
+  part("others", [shown, state.turn?.id, state.phase], () => $("#others").replaceChildren(...others.map(seat)));
   part("top", state.top, () => $("#top").replaceChildren(
     state.top ? face("div", state.top) : make("div", { className: "card none" }),
   ));
@@ -93,9 +94,11 @@ function show() {
   const hand = me?.hand ?? [];
   part("hand", [hand, mine, state.top, state.suit], () => {
     const many = Math.max(0, hand.length - 9) * 0.28;
+    $("#hand").classList.toggle("mine", mine);
     $("#hand").style.setProperty("--tuck", `${Math.min(3, many)}rem`);
     $("#hand").replaceChildren(...hand.map((card) => face("button", card, {
       ariaLabel: named(card), ariaDisabled: String(!mine || !fits(card)),
+      title: named(card),
       onclick: () => play(card),
     })));
   });

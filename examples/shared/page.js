@@ -37,7 +37,7 @@ export async function ask(room, name, ...values) {
   try {
     return await room.request(name, ...values);
   } catch (error) {
-    say(error.message);
+    say(sentence(error.message));
     return null;
   }
 }
@@ -82,8 +82,12 @@ async function arrive(game, note) {
     return await (id ? joinById(id, { game, name: called }) : joinOrCreate(game, { name: called }));
   } catch (error) {
     connection("bad", "Not connected");
-    return arrive(game, error.message || "This did not work.");
+    return arrive(game, sentence(error.message || "this did not work"));
   }
+}
+
+function sentence(text) {
+  return `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 }
 
 /** The ways in, as `[[how, label], …]`; the first is the large button. */

@@ -30,6 +30,7 @@ class TicTacToe(Room):
     def on_join(self, player: Side) -> None:
         others = [other.mark for other in self.players if other is not player]
         player.mark = OTHER[others[0]] if others else "X"
+        self.first = "O"  # so X begins
         self.begin()
 
     def begin(self) -> None:
