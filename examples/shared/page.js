@@ -58,6 +58,7 @@ export async function enter(game) {
     location.reload();
   });
   document.body.classList.add("in");
+  globalThis.room = room; // to look at in the browser's console
   $("#invite").hidden = false;
   room.onDrop(() => connection("away", "Reconnecting…"));
   room.onReconnect(() => connection("good", room.spectator ? "Watching" : "Connected"));
