@@ -22,7 +22,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 run: setup ## serve the game, with bots, at http://127.0.0.1:8000 (PORT, BOTS, …: see README)
-	@PORT=$(PORT) $(BIN)/python -m server.config --check
+	@PORT=$(PORT) $(BIN)/python -m tickstorm.config --check
 	@echo "tickstorm: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
 	@PORT=$(PORT) exec $(BIN)/uwsgi uwsgi.ini
 
@@ -37,9 +37,8 @@ test: setup lint ## all tests, in a real browser too
 	@sh tests/chromium.sh
 	@sh tests/nginx.sh
 	@sh deploy/packages.sh redis-server || true
-	# Real servers and browsers on a machine that others use too: a test may fail twice for that.
-	$(BIN)/python -m pytest -m 'not alone' --numprocesses 3 --dist loadfile --reruns 2
-	$(BIN)/python -m pytest -m alone --reruns 2
+	$(BIN)/python -m pytest -m 'not alone' --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest -m alone
 
 lint: setup ## style and common mistakes
 	$(BIN)/ruff check .
@@ -60,4 +59,4 @@ echo: setup ## a WebSocket echo with the same connection code, for conformance s
 	@PORT=$(or $(filter-out 8000,$(PORT)),9001) exec $(BIN)/uwsgi tests/echo.ini
 
 clean: ## remove what was built here
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis results
+	rm -rf $(VENV) build dist *.egg-info server/*.egg-info .pytest_cache .ruff_cache .hypothesis results

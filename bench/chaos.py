@@ -29,8 +29,8 @@ from gevent.event import Event
 from gevent.pool import Pool
 from websockets.uri import parse_uri
 
-import game
 from clients.bots.bot import Bot
+from clients.bots.brain import BUTTON_FIRE, BUTTON_THRUST
 from clients.bots.session import Session
 from clients.bots.tally import Tally
 from clients.bots.wire import (
@@ -41,9 +41,9 @@ from clients.bots.wire import (
     encode_input,
     encode_ping,
 )
-from game.schema import BUTTON_FIRE, BUTTON_THRUST
-from server import journal
+from tickstorm.records import journal
 
+from .arena import GAME
 from .crowd import uwsgi
 from .server_process import BenchError, ServerProcess, free_port, machine, versions
 
@@ -385,9 +385,9 @@ def settle(folder: Path, players: list[Player], returns: list[int]) -> Account:
                 continue
             if record[0] == journal.CHECKPOINT:
                 if world is None or world.tick != record[1]:
-                    world = game.load_world(record[3])
+                    world = GAME.load_world(record[3])
                 continue
-            journal.step(world, record)
+            journal.step(GAME, world, record)
             for one in wanted.pop(world.tick, ()):
                 own = world.self_rows(np.array([one.slot]))[0]
                 account.compared += 1
@@ -446,7 +446,7 @@ def run(players: int, seconds: float, seed: int, quiet: bool = False) -> dict:
                 crowd.stop()
             returns = [int(t) for t in re.findall(r"is back at tick (\d+)", server.output(10**6))]
         folder = journal.folder_of(data, "arena")
-        report = journal.verify(folder)
+        report = journal.verify(GAME, folder)
         account = settle(folder, crowd.players, returns)
 
     resumes = np.array([s for p in crowd.players for s in p.resumes_s] or [0.0]) * 1e3

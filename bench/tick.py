@@ -9,9 +9,9 @@ from time import perf_counter
 
 import numpy as np
 
-import game
-from server import inputs, wire
+from tickstorm.rooms import inputs
 
+from .arena import GAME, LAYOUT
 from .crowd import TICK_HZ, context
 from .peers.arena import Arena, Settings
 from .scenarios import CELL, world_cells
@@ -34,7 +34,7 @@ def measure(players: int, visible: float, ticks: int, seed: int) -> dict:
     for i in range(players):
         arena.world.join(f"crowd {i}", True)
     slots, random = np.arange(players), np.random.default_rng(seed)
-    intent = np.zeros(players, wire.INPUT_ROW)
+    intent = np.zeros(players, LAYOUT.input_row)
     heading = random.uniform(0, 256, players)
     turn = random.uniform(1, 4, players) * random.choice([-1, 1], players)
     took, sizes, seen = [], [], []
@@ -46,7 +46,7 @@ def measure(players: int, visible: float, ticks: int, seed: int) -> dict:
         intent["aim"] = (heading * 4).astype(np.int64) & 0x3FF
         intent["buttons"] = 1
         intent["seq"] = tick & 0xFFFF
-        commands = inputs.commands(slots, intent)
+        commands = inputs.commands(GAME, slots, intent)
 
         at = [perf_counter()]
         arena.world.step(commands)
@@ -96,7 +96,7 @@ def main(players: int, visible: float, ticks: int, seed: int, path: str | None) 
         os.sched_setaffinity(0, cores()[0])
     result = {**measure(players, visible, ticks, seed), **context()}
     print(
-        f"{players} players, {result['visible_mean']} {game.KINDS[0].name}s in a client's "
+        f"{players} players, {result['visible_mean']} {GAME.KINDS[0].name}s in a client's "
         f"interest, everything moves, {ticks} ticks; medians, µs per player and tick:"
     )
     for name in PHASES:

@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from tickstorm.games.table import Table
+
 from .grid import Grid, pairs
 from .movement import DIRECTION_COUNT, DIRECTION_X, DIRECTION_Y
 from .rules import KNOCK, MAX_SPEED, MUZZLE, SHIP_RADIUS, SHOT_RADIUS, Rules
-from .schema import BUTTON_FIRE
-from .table import Table, quantise
+from .schema import BUTTON_FIRE, quantise
 
 F = np.float32
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tickstorm.games.table import Table
+
 from .combat import History
 from .rules import (
     CHARGE_PER_POWER,
@@ -18,7 +20,7 @@ from .rules import (
     ORB_SCORE,
     Rules,
 )
-from .table import Table, quantise
+from .schema import quantise
 
 F = np.float32
 

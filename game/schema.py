@@ -1,56 +1,20 @@
 """What travels on the wire about the world: every kind and column, declared once.
 
-The server packs, deltas and checksums whatever is declared here, and sends the
-declaration to each client at join. To add a column, add one line here and fill
-it in `World.view`; server, bots and browser pick it up from the declaration.
-
-Roles of a column:
-
-* ``delta``: changes nearly every tick; travels as one signed byte of difference
-  to the client's baseline. The first delta column must be 16 bits wide (its
-  byte -128 is the escape mark to a full row).
-* ``state``: changes now and then; a change sends the row's mutable columns whole.
-* ``static``: fixed from spawn to despawn; travels once, when the entity enters.
-
-A kind without delta and state columns costs nothing after its entities entered.
+To add a column, add one line here and fill it in `World.view`; server, bots and browser
+pick it up from the declaration. `tickstorm.games.kind` says what a column can be.
 """
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 
 import msgpack
 import numpy as np
 
+from tickstorm.games.kind import Column, Kind, fields_of
+
 POSITION_STEP = 0.5
 """World units per step of a quantised coordinate: uint16 spans 32,768 units."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column on the wire: ``value = wire * scale`` in world units.
-
-    `dtype` is a numpy code without byte order (the wire is little-endian):
-    ``u1 u2 i1 i2 u4 f4`` or ``S<n>`` for UTF-8 text, zero-padded.
-    """
-
-    name: str
-    dtype: str
-    role: str
-    scale: float = 1.0
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of entity. Its row is its columns in order, packed, little-endian."""
-
-    name: str
-    columns: tuple[Column, ...]
-
-    def dtype(self, *roles: str) -> np.dtype:
-        """The packed dtype of the columns that have one of `roles`."""
-        return np.dtype([(c.name, "<" + c.dtype) for c in self.columns if c.role in roles])
 
 
 SHIP = Kind(
@@ -133,14 +97,15 @@ STEP_COMMAND = np.dtype([("slot", "<u2"), ("seq", "<u2")] + COMMAND.descr)
 
 def declaration() -> list:
     """The schema as plain lists, as the client receives it."""
-
-    def fields(dtype: np.dtype) -> list:
-        return [[name, dtype[name].str.lstrip("<|")] for name in dtype.names]
-
     kinds = [[k.name, [[c.name, c.dtype, c.role, c.scale] for c in k.columns]] for k in KINDS]
-    return [kinds, fields(SELF), fields(COMMAND)]
+    return [kinds, fields_of(SELF), fields_of(COMMAND)]
 
 
 def checksum() -> int:
     """CRC-32 of the declaration: equal on both sides, or they don't speak the same game."""
     return zlib.crc32(msgpack.packb(declaration()))
+
+
+def quantise(position: np.ndarray) -> np.ndarray:
+    """uint16 wire coordinates (`POSITION_STEP` = 0.5) of float32 world coordinates."""
+    return (position * np.float32(2) + np.float32(0.5)).astype(np.uint16)

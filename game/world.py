@@ -26,10 +26,13 @@ operations and leaves the rest to the server):
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 import numpy as np
+
+from tickstorm.games.table import Table
+from tickstorm.games.world import KindView
 
 from .combat import SHOT_COLUMNS, History, fire, fly
 from .movement import move
@@ -45,8 +48,7 @@ from .rules import (
     VIEW_DELAY_SLEW,
     Rules,
 )
-from .schema import BUTTON_FIRE, BUTTON_THRUST, ORB, SELF, SHIP, SHOT
-from .table import Table, quantise
+from .schema import BUTTON_FIRE, BUTTON_THRUST, ORB, SELF, SHIP, SHOT, quantise
 
 F = np.float32
 
@@ -82,17 +84,6 @@ SHIP_COLUMNS = [
 SPAWN_CHOICES = 4
 SPAWN_AREA = 512.0  # side of the squares whose crowds are compared, units
 MIN_SHOTS, MAX_SHOTS = 1024, 32_768
-
-
-class KindView(NamedTuple):
-    """One kind's entities, over all n slots, as `server/game_interface.py` describes it."""
-
-    present: np.ndarray  # bool[n]
-    born: np.ndarray  # int64[n]
-    x: np.ndarray  # float32[n]
-    y: np.ndarray  # float32[n]
-    mutable: np.ndarray  # structured[n]
-    static: np.ndarray  # structured[n]
 
 
 class World:

@@ -9,8 +9,8 @@ import uwsgi
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from server.connection import Connection
-from server.web import websocket_request
+from tickstorm.lobby.web import websocket_request
+from tickstorm.transport.connection import Connection
 
 MAX_MESSAGE_BYTES = 1 << 20
 

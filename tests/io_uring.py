@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server.uring import Ring
+from tickstorm.transport.uring import Ring
 
 
 def _allowed() -> bool:

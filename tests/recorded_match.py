@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 import game
-from server import journal
-from server.game_interface import WorldSettings
-from server.journal import Journal, Writer
-from server.journal.format import MAGIC, frame, pack
+from tickstorm.games.world import WorldSettings
+from tickstorm.records import journal
+from tickstorm.records.journal import Journal, Writer
+from tickstorm.records.journal.format import MAGIC, frame, pack
 
 SETTINGS = WorldSettings(tick_hz=20, size=2048, players=30, orbs=60)
 
@@ -25,7 +25,7 @@ class Match:
         self.random = random.Random(seed)
         self.writer = Writer()
         self.folder = folder
-        header = journal.header_of("arena", SETTINGS, seed)
+        header = journal.header_of(game, "arena", SETTINGS, seed)
         self.journal = Journal(self.writer, folder, header, **limits)
         self.journal.begin(self.world, self.listed())
 
@@ -88,4 +88,4 @@ def rewrite(path: Path, change) -> None:
 
 
 def expected(seed: int = 0) -> dict:
-    return journal.header_of("arena", SETTINGS, seed)
+    return journal.header_of(game, "arena", SETTINGS, seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from server.background import Background
+from tickstorm.records.background import Background
 
 
 class Noted(Background):

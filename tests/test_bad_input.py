@@ -11,10 +11,10 @@ import pytest
 
 import game
 from clients.bots import wire
-from server import tokens
 from tests.live_server import LiveServer
 from tests.raw_client import Neighbours, RawClient, connect, frame, read_all, request, upgrade
 from tests.test_wire import BYTES, WRONG
+from tickstorm.lobby import tokens
 
 SECRET = "a secret of the tests"
 

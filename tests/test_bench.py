@@ -24,7 +24,8 @@ from bench.crowd_client import dialects, frames
 from bench.crowd_client.frames import INPUT, frame, frame_span, masked
 from bench.crowd_client.snapshots import percentiles, snapshot_gaps
 from bench.server_process import ROOT, BenchError, ServerProcess, free_port
-from server import config, wire
+from tests.arena import LAYOUT
+from tickstorm import config
 
 TICK_S = 0.05
 
@@ -87,15 +88,15 @@ def test_a_frame_is_found_whole_and_only_when_it_is_whole(size):
 
 def test_the_server_reads_the_crowds_masked_inputs_as_they_were_meant():
     rows = np.zeros(5, INPUT)
-    rows["frame"] = np.void(wire.INPUT_FRAME_START)
+    rows["frame"] = np.void(LAYOUT.input_frame.start)
     rows["prefix"] = np.void(dialects.Tickstorm.input_prefix)
     rows["seq"], rows["ack"] = np.arange(5) + 7, 1000
     rows["move"], rows["aim"], rows["buttons"] = 200, 1023, 5
     data = masked(rows, np.random.default_rng(3))
-    assert len(data) == 5 * wire.INPUT_FRAME_SIZE
-    assert data[:2] == wire.INPUT_FRAME_START
-    raw = np.frombuffer(data, np.uint8).reshape(-1, wire.INPUT_FRAME_SIZE)
-    read, valid = wire.unmask_inputs(raw)
+    assert len(data) == 5 * LAYOUT.input_frame.size
+    assert data[:2] == LAYOUT.input_frame.start
+    raw = np.frombuffer(data, np.uint8).reshape(-1, LAYOUT.input_frame.size)
+    read, valid = LAYOUT.unmask_inputs(raw)
     assert valid.all()
     assert read["seq"].tolist() == [7, 8, 9, 10, 11]
     assert (read["ack"] == 1000).all() and (read["aim"] == 1023).all()

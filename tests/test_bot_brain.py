@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from clients.bots import brain
 from clients.bots.brain import (
     COLLECTOR,
     COWARD,
@@ -19,6 +20,7 @@ from clients.bots.brain import (
     bot_name,
     intercept_s,
 )
+from game import schema
 from game.schema import BUTTON_BOOST, BUTTON_FIRE, BUTTON_THRUST
 from tests.bot_arena import arena, brain_for, commands, decide, play
 
@@ -243,3 +245,8 @@ def test_names_are_distinct_and_fit_the_wire():
     names = [bot_name(t, n) for t in TEMPERAMENTS for n in range(200)]
     assert len(set(names)) == 1000
     assert max(len(name.encode()) for name in names) <= 20
+
+
+def test_the_brain_knows_the_bits_that_the_arena_declares():
+    for name in ("ALIVE", "PROTECTED", "BUTTON_THRUST", "BUTTON_BOOST", "BUTTON_FIRE"):
+        assert getattr(brain, name) == getattr(schema, name)

@@ -1,7 +1,5 @@
 """Guns, shots in flight, and hits against the past that the shooter saw."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +9,7 @@ import game
 from game.grid import Grid, pairs
 from game.movement import DIRECTION_X, DIRECTION_Y, move
 from game.schema import ALIVE, BUTTON_FIRE
+from tickstorm.games.world import WorldSettings
 
 F = np.float32
 SHOT = 1
@@ -19,7 +18,7 @@ RADIUS = 18 + 6
 
 def make(ships, tick_hz=20, rewind=True, players=16):
     """A world without orbs and without protection, with ships at [(x, y), ...]."""
-    settings = SimpleNamespace(tick_hz=tick_hz, size=6144, players=players, orbs=0)
+    settings = WorldSettings(tick_hz=tick_hz, size=6144, players=players, orbs=0)
     world = game.create_world(settings, 7)
     world.rewind_enabled = rewind
     for x, y in ships:

@@ -8,8 +8,8 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from server.config import Config, ConfigError, load, table
 from tests.live_server import ROOT
+from tickstorm.config import Config, ConfigError, load, table
 
 
 def test_without_anything_set_there_are_the_defaults():
@@ -77,7 +77,7 @@ def test_the_table_names_every_option_and_no_secret_value():
 
 
 def test_the_check_prints_a_message_and_fails():
-    check = [sys.executable, "-m", "server.config", "--check"]
+    check = [sys.executable, "-m", "tickstorm.config", "--check"]
     good = subprocess.run(check, cwd=ROOT, env={"TICK_HZ": "20"}, capture_output=True, text=True)
     assert (good.returncode, good.stderr) == (0, "")
     bad = subprocess.run(check, cwd=ROOT, env={"TICK_HZ": "5"}, capture_output=True, text=True)

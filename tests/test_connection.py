@@ -17,9 +17,10 @@ from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from clients.bots import wire as bots
-from server import connection as module
-from server.connection import Connection, is_plain_input, split_inputs
-from server.wire import INPUT_FRAME_SIZE, Close, ProtocolViolation
+from tests.arena import INPUTS
+from tickstorm.protocol.wire import Close, ProtocolViolation
+from tickstorm.transport import connection as module
+from tickstorm.transport.connection import Connection
 
 
 class Socket:
@@ -399,10 +400,10 @@ PING = masked(bots.encode_ping(1.0))
 
 
 def test_only_whole_input_frames_are_plain():
-    assert len(INPUT) == INPUT_FRAME_SIZE
-    assert is_plain_input(INPUT) and is_plain_input(INPUT * 3)
+    assert len(INPUT) == INPUTS.size
+    assert INPUTS.is_plain(INPUT) and INPUTS.is_plain(INPUT * 3)
     for data in (INPUT[:-1], INPUT + b"\x82", PING, PING + INPUT, INPUT + PING, INPUT * 2 + PING):
-        assert not is_plain_input(data)
+        assert not INPUTS.is_plain(data)
 
 
 @pytest.mark.parametrize(
@@ -419,4 +420,4 @@ def test_only_whole_input_frames_are_plain():
     ],
 )
 def test_inputs_are_found_among_other_messages_and_never_behind_what_is_unclear(data, inputs, rest):
-    assert split_inputs(data) == (inputs, rest)
+    assert INPUTS.split(data) == (inputs, rest)

@@ -1,7 +1,5 @@
 """The same settings, seed and calls give the same world, also across dump and load."""
 
-from types import SimpleNamespace
-
 import msgpack
 import numpy as np
 import pytest
@@ -9,12 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import game
+from tickstorm.games.world import WorldSettings
 
 PLAYERS = 24
 
 
 def make(seed=7):
-    return game.create_world(SimpleNamespace(tick_hz=20, size=800, players=PLAYERS, orbs=-1), seed)
+    return game.create_world(WorldSettings(tick_hz=20, size=800, players=PLAYERS, orbs=-1), seed)
 
 
 def script(seed, ticks):

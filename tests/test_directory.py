@@ -8,8 +8,9 @@ from dataclasses import replace
 import gevent
 import pytest
 
-from server import directory as module
-from server.directory import (
+from tests.redis_server import RedisServer
+from tickstorm.lobby import directory as module
+from tickstorm.lobby.directory import (
     MemoryDirectory,
     NodeReport,
     RedisDirectory,
@@ -18,8 +19,7 @@ from server.directory import (
     RoomReport,
     Unavailable,
 )
-from server.settings import RoomSettings
-from tests.redis_server import RedisServer
+from tickstorm.lobby.settings import RoomSettings
 
 
 @pytest.fixture(scope="module")

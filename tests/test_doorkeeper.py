@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from server.doorkeeper import Doorkeeper
+from tickstorm.transport.doorkeeper import Doorkeeper
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import urllib.request
 
 import pytest
 
-from server import tokens
 from tests.cluster import Cluster, wait_for
 from tests.live_server import ROOT, LiveServer
 from tests.lobby_client import Player, api, joined
+from tickstorm.lobby import tokens
 
 TOKEN = tokens.drain_token(tokens.load_key("shared by all nodes", ""))
 
@@ -43,9 +43,9 @@ def ready(node):
 
 
 def command(node, *arguments, **more):
-    """`python -m server.drain` in the environment of a node: exit code and what it said."""
+    """`python -m tickstorm.lobby.drain` in a node's environment: exit code and what it said."""
     done = subprocess.run(
-        [sys.executable, "-m", "server.drain", *arguments],
+        [sys.executable, "-m", "tickstorm.lobby.drain", *arguments],
         cwd=ROOT,
         env={**node.environ, **more},
         capture_output=True,

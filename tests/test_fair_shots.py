@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from websockets.uri import parse_uri
 
+import game
 from clients.bots import wire
 from clients.bots.__main__ import Crowd
 from clients.bots.brain import HUNTER, Brain
@@ -21,10 +22,10 @@ from clients.bots.conditioner import Conditioner, Conditions, Schedule
 from clients.bots.session import InputClock
 from game.rules import MAX_HP
 from game.schema import BUTTON_FIRE
-from server.inputs import InputBuffer
-from server.inputs import commands as step_commands
-from server.wire import INPUT_ROW
+from tests.arena import LAYOUT
 from tests.bot_arena import TICK_HZ, arena, see
+from tickstorm.rooms.inputs import InputBuffer
+from tickstorm.rooms.inputs import commands as step_commands
 
 TICK_S = 1 / TICK_HZ
 GUNNER, TARGET = 0, 1
@@ -52,7 +53,7 @@ class Gunnery:
         self._up, self._down = Schedule(f"{seed}/up"), Schedule(f"{seed}/down")
         self._to_server: deque = deque()  # (time of arrival, row)
         self._to_client: deque = deque()  # (time of arrival, sight, slack)
-        self._inputs = InputBuffer(1)
+        self._inputs = InputBuffer(1, LAYOUT.input_row)
         self._clock = InputClock(TICK_HZ)
         self._brain = Brain(MARKSMAN, seed, self.world.rules(), 4096)
         self._sight = None
@@ -74,7 +75,7 @@ class Gunnery:
         while self._to_server and self._to_server[0][0] <= self._now:
             rows.append(self._to_server.popleft()[1])
         upcoming = world.tick + 1
-        self._inputs.put(upcoming, np.zeros(len(rows), np.intp), np.array(rows, INPUT_ROW))
+        self._inputs.put(upcoming, np.zeros(len(rows), np.intp), np.array(rows, LAYOUT.input_row))
         _, taken = self._inputs.take(upcoming)
 
         # Back on its rails whatever hit it: movement brings it from here to its course.
@@ -83,7 +84,7 @@ class Gunnery:
         ships.x[TARGET], ships.y[TARGET] = x - vx * TICK_S, y - vy * TICK_S
         ships.vx[TARGET], ships.vy[TARGET] = vx / drag, vy / drag
         ships.hp[:], ships.energy[:], ships.protected_until[:] = MAX_HP, 100, 0
-        world.step(step_commands(np.zeros(len(taken), np.intp), taken))
+        world.step(step_commands(game, np.zeros(len(taken), np.intp), taken))
         self.hits += ships.hp[TARGET] < MAX_HP
         self.fired += np.count_nonzero(world.shots.present & (world.shots.born == world.tick))
 

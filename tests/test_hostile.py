@@ -24,11 +24,11 @@ import numpy as np
 import pytest
 
 from clients.bots import wire
-from server import tokens
 from tests.live_server import LiveServer
 from tests.raw_client import ROOT, RawClient, connect, frame, request, upgrade
 from tests.test_bad_input import FRAMES
 from tests.test_wire import BYTES
+from tickstorm.lobby import tokens
 
 pytestmark = pytest.mark.alone
 

@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import game
-from server.inputs import AHEAD, InputBuffer, commands
-from server.wire import INPUT_ROW, NO_SLACK
+from tests.arena import LAYOUT
+from tickstorm.protocol.wire import NO_SLACK
+from tickstorm.rooms.inputs import AHEAD, InputBuffer, commands
 
 
 def rows(*inputs):
-    """INPUT_ROW[m] of dicts."""
-    out = np.zeros(len(inputs), INPUT_ROW)
+    """LAYOUT.input_row[m] of dicts."""
+    out = np.zeros(len(inputs), LAYOUT.input_row)
     for row, fields in zip(out, inputs, strict=True):
         for name, value in fields.items():
             row[name] = value
@@ -33,7 +34,7 @@ def applied(buffer, tick):
 
 
 def test_an_input_without_a_target_counts_for_the_next_tick():
-    buffer = InputBuffer(2)
+    buffer = InputBuffer(2, LAYOUT.input_row)
     put(buffer, 10, {"seq": 1, "move": 77})
     seats, taken = buffer.take(10)
     assert seats.tolist() == [0] and taken["move"].tolist() == [77]
@@ -41,7 +42,7 @@ def test_an_input_without_a_target_counts_for_the_next_tick():
 
 
 def test_an_early_input_waits_for_its_tick_up_to_the_ring():
-    buffer = InputBuffer(1)
+    buffer = InputBuffer(1, LAYOUT.input_row)
     for ahead in range(AHEAD):
         put(buffer, 10, {"seq": ahead + 1, "target": 10 + ahead})
     for ahead in range(AHEAD):
@@ -50,14 +51,14 @@ def test_an_early_input_waits_for_its_tick_up_to_the_ring():
 
 @pytest.mark.parametrize("target", [18, 30, 10_000, 2**32 - 1])
 def test_a_target_too_far_ahead_counts_for_the_next_tick(target):
-    buffer = InputBuffer(1)
+    buffer = InputBuffer(1, LAYOUT.input_row)
     put(buffer, 10, {"seq": 1, "target": target})
     assert applied(buffer, 10) == {0: 1}
     assert buffer.slack[0] == min(target - 10, 127)
 
 
 def test_a_late_input_counts_for_the_next_tick_and_its_lateness_is_reported():
-    buffer = InputBuffer(1)
+    buffer = InputBuffer(1, LAYOUT.input_row)
     put(buffer, 10, {"seq": 1, "target": 7})
     assert buffer.slack[0] == -3
     assert buffer.late == 1
@@ -65,13 +66,13 @@ def test_a_late_input_counts_for_the_next_tick_and_its_lateness_is_reported():
 
 
 def test_of_inputs_for_the_same_tick_the_newest_counts():
-    buffer = InputBuffer(1)
+    buffer = InputBuffer(1, LAYOUT.input_row)
     put(buffer, 10, {"seq": 1}, {"seq": 2}, {"seq": 3})
     assert applied(buffer, 10) == {0: 3}
 
 
 def test_old_and_double_inputs_are_dropped_and_counted():
-    buffer = InputBuffer(1)
+    buffer = InputBuffer(1, LAYOUT.input_row)
     put(buffer, 10, {"seq": 5})
     put(buffer, 10, {"seq": 5}, {"seq": 4}, {"seq": 5 - 1000 + 65536})
     assert buffer.dropped == 3
@@ -80,7 +81,7 @@ def test_old_and_double_inputs_are_dropped_and_counted():
 
 
 def test_a_late_input_that_overtook_a_waiting_one_is_not_undone_by_it():
-    buffer = InputBuffer(1)
+    buffer = InputBuffer(1, LAYOUT.input_row)
     put(buffer, 10, {"seq": 1, "target": 12})
     put(buffer, 10, {"seq": 2, "target": 9})
     assert applied(buffer, 10) == {0: 2}
@@ -88,7 +89,7 @@ def test_a_late_input_that_overtook_a_waiting_one_is_not_undone_by_it():
 
 
 def test_sequences_wrap():
-    buffer = InputBuffer(1)
+    buffer = InputBuffer(1, LAYOUT.input_row)
     for tick, seq in enumerate([65534, 65535, 0, 1], 10):
         put(buffer, tick, {"seq": seq})
         assert applied(buffer, tick) == {0: seq}
@@ -96,7 +97,7 @@ def test_sequences_wrap():
 
 
 def test_a_starved_tick_has_no_input_and_the_next_one_goes_on():
-    buffer = InputBuffer(1)
+    buffer = InputBuffer(1, LAYOUT.input_row)
     put(buffer, 10, {"seq": 1})
     assert applied(buffer, 10) == {0: 1}
     assert applied(buffer, 11) == applied(buffer, 12) == {}
@@ -105,7 +106,7 @@ def test_a_starved_tick_has_no_input_and_the_next_one_goes_on():
 
 
 def test_an_acknowledgement_is_neither_from_the_future_nor_taken_back():
-    buffer = InputBuffer(1)
+    buffer = InputBuffer(1, LAYOUT.input_row)
     put(buffer, 10, {"seq": 1, "ack": 2**32 - 1})
     assert buffer.ack[0] == 9
     put(buffer, 20, {"seq": 2, "ack": 3})
@@ -115,7 +116,7 @@ def test_an_acknowledgement_is_neither_from_the_future_nor_taken_back():
 
 
 def test_a_seat_taken_anew_knows_nothing_of_who_sat_there():
-    buffer = InputBuffer(2)
+    buffer = InputBuffer(2, LAYOUT.input_row)
     put(buffer, 10, {"seq": 40_000, "target": 14})
     buffer.forget(0, 12)
     assert buffer.slack[0] == NO_SLACK and buffer.ack[0] == 12
@@ -125,7 +126,7 @@ def test_a_seat_taken_anew_knows_nothing_of_who_sat_there():
 
 
 def test_seats_do_not_touch_each_other():
-    buffer = InputBuffer(3)
+    buffer = InputBuffer(3, LAYOUT.input_row)
     seats = np.array([2, 0, 2, 0], np.intp)
     buffer.put(10, seats, rows({"seq": 1}, {"seq": 9}, {"seq": 2}, {"seq": 8}))
     assert applied(buffer, 10) == {0: 9, 2: 2}
@@ -134,7 +135,7 @@ def test_seats_do_not_touch_each_other():
 
 def test_forged_fields_of_an_intent_are_brought_into_range():
     taken = rows({"seq": 3, "aim": 65535, "move": 255, "buttons": 255, "view_delay": 255})
-    (command,) = commands(np.array([5]), taken)
+    (command,) = commands(game, np.array([5]), taken)
     assert command.dtype == game.STEP_COMMAND
     assert (command["slot"], command["seq"]) == (5, 3)
     assert command["aim"] < 1024
@@ -176,7 +177,7 @@ class Reference:
     st.integers(0, 65535),
 )
 def test_any_stream_of_inputs_is_taken_as_the_rules_say(ticks, start):
-    buffer, reference = InputBuffer(1), Reference()
+    buffer, reference = InputBuffer(1, LAYOUT.input_row), Reference()
     seq, tick = start, 100
     for arrivals in ticks:
         inputs = []

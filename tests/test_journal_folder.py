@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from server import journal
-from server.journal import folder as folder_module
+import game
 from tests.recorded_match import expected
+from tickstorm.records import journal
+from tickstorm.records.journal import folder as folder_module
 
 
 def test_any_room_id_is_a_folder_of_its_own_below_the_data_folder(tmp_path):
@@ -27,7 +28,7 @@ def test_only_so_many_journals_are_kept_aside(tmp_path, monkeypatch):
         folder = tmp_path / "arena"
         folder.mkdir()
         (folder / "000001.journal").write_bytes(bytes([number]))
-        assert journal.recover(folder, expected()) is None
+        assert journal.recover(game, folder, expected()) is None
         assert not folder.exists()
     kept = {path.read_bytes() for path in tmp_path.glob("arena.aside-*/000001.journal")}
     assert kept == {b"\0", b"\1", b"\2"}

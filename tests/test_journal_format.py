@@ -8,10 +8,10 @@ import msgpack
 import pytest
 
 import game
-from server import journal
-from server.journal import CHECKPOINT, HEADER, TICK, Damage
-from server.journal.format import pack, skim
 from tests.recorded_match import expected, only_segment, recorded
+from tickstorm.records import journal
+from tickstorm.records.journal import CHECKPOINT, HEADER, TICK, Damage
+from tickstorm.records.journal.format import pack, skim
 
 
 def test_a_segment_begins_with_a_header_and_a_checkpoint_and_has_every_tick(tmp_path):
@@ -28,10 +28,10 @@ def test_a_torn_last_record_is_recognised_and_all_before_it_used(tmp_path, cut_o
     recorded(tmp_path)
     path = only_segment(tmp_path)
     path.write_bytes(path.read_bytes()[:-cut_off])
-    report = journal.verify(tmp_path)
+    report = journal.verify(game, tmp_path)
     assert (report.ticks, report.ok) == (129, True)
     assert [damage.torn for damage in report.damage] == [True]
-    assert journal.recover(tmp_path, expected()).world.tick == 129
+    assert journal.recover(game, tmp_path, expected()).world.tick == 129
 
 
 def test_any_flipped_byte_is_recognised_and_never_believed(tmp_path):
@@ -59,10 +59,10 @@ def test_a_flipped_byte_costs_no_more_than_what_lies_between_two_checkpoints(tmp
     at = [offset for offset, _, _ in skim(path)][60]
     data[at + 20] ^= 4
     path.write_bytes(data)
-    back = journal.recover(tmp_path, expected())
+    back = journal.recover(game, tmp_path, expected())
     assert back.world.tick == 130
     assert back.world.checksum() == match.world.checksum()
-    report = journal.verify(tmp_path)
+    report = journal.verify(game, tmp_path)
     assert not report.ok and 0 < report.missing <= 40
 
 

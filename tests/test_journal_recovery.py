@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 import game
-from server import journal
-from server.game_interface import WorldSettings
-from server.journal import HEADER, TICK, recovery
-from server.journal.format import MAGIC
 from tests.recorded_match import SETTINGS, Match, expected, only_segment, recorded, rewrite
+from tickstorm.games.world import WorldSettings
+from tickstorm.records import journal
+from tickstorm.records.journal import HEADER, TICK, recovery
+from tickstorm.records.journal.format import MAGIC
 
 
 def test_recovery_brings_back_world_and_sessions_as_of_the_last_tick(tmp_path):
     match = recorded(tmp_path)
-    back = journal.recover(tmp_path, expected())
+    back = journal.recover(game, tmp_path, expected())
     assert back.world.tick == 130
     assert back.world.checksum() == match.world.checksum()
     assert sorted(back.sessions) == sorted(match.listed())
@@ -24,7 +24,7 @@ def test_recovery_brings_back_world_and_sessions_as_of_the_last_tick(tmp_path):
 
 def test_a_recovered_match_goes_on_as_the_original_would_have(tmp_path):
     match = recorded(tmp_path)
-    back = journal.recover(tmp_path, expected())
+    back = journal.recover(game, tmp_path, expected())
     for _ in range(50):
         for world in (match.world, back.world):
             world.step(np.zeros(0, game.STEP_COMMAND))
@@ -33,11 +33,11 @@ def test_a_recovered_match_goes_on_as_the_original_would_have(tmp_path):
 
 def test_a_journal_that_goes_on_after_recovery_verifies_across_the_seam(tmp_path):
     recorded(tmp_path)
-    back = journal.recover(tmp_path, expected())
+    back = journal.recover(game, tmp_path, expected())
     again = Match(tmp_path, world=back.world, sessions=back.sessions)
     again.play(40)
     again.end()
-    report = journal.verify(tmp_path)
+    report = journal.verify(game, tmp_path)
     assert (report.ticks, report.segments, report.missing) == (170, 2, 0)
     assert report.ok
 
@@ -49,20 +49,20 @@ def test_what_happened_after_the_last_tick_is_in_the_last_checkpoint_of_a_closed
     match.join("late")
     match.journal.close(match.world, match.listed())
     match.end()
-    back = journal.recover(tmp_path, expected())
+    back = journal.recover(game, tmp_path, expected())
     assert back.world.checksum() == match.world.checksum()
     assert sorted(back.sessions) == sorted(match.listed())
-    assert journal.verify(tmp_path).ok
+    assert journal.verify(game, tmp_path).ok
 
 
 def test_nothing_to_recover_is_no_error(tmp_path):
-    assert journal.recover(tmp_path / "none", expected()) is None
+    assert journal.recover(game, tmp_path / "none", expected()) is None
 
 
 def test_a_last_segment_without_a_whole_checkpoint_leaves_the_one_before_to_be_used(tmp_path):
     match = recorded(tmp_path)
     (tmp_path / "000002.journal").write_bytes(MAGIC + b"\x10\x00")
-    assert journal.recover(tmp_path, expected()).world.checksum() == match.world.checksum()
+    assert journal.recover(game, tmp_path, expected()).world.checksum() == match.world.checksum()
 
 
 @pytest.mark.parametrize("content", [b"", b"TICK", b"not a journal at all", bytes(5000)])
@@ -70,7 +70,7 @@ def test_what_is_no_journal_is_set_aside_and_a_fresh_room_may_open(tmp_path, con
     folder = tmp_path / "arena"
     folder.mkdir()
     (folder / "000001.journal").write_bytes(content)
-    assert journal.recover(folder, expected()) is None
+    assert journal.recover(game, folder, expected()) is None
     assert not folder.exists()
     (aside,) = tmp_path.glob("arena.aside-*")
     assert (aside / "000001.journal").read_bytes() == content
@@ -86,8 +86,8 @@ def test_a_journal_of_another_build_is_set_aside_with_the_reason(tmp_path, key):
         lambda r: [HEADER, {**r[1], key: r[1][key] + 1}] if r[0] == HEADER else r,
     )
     with pytest.raises(journal.JournalError, match=key):
-        journal.verify(folder)
-    assert journal.recover(folder, expected()) is None
+        journal.verify(game, folder)
+    assert journal.recover(game, folder, expected()) is None
     (aside,) = tmp_path.glob("arena.aside-*")
     assert key in (aside / "reason.txt").read_text()
 
@@ -98,7 +98,9 @@ def test_a_journal_of_another_world_size_or_seed_is_set_aside(tmp_path):
     ):
         folder = tmp_path / f"room{number}"
         recorded(folder)
-        assert journal.recover(folder, journal.header_of("arena", changed, seed)) is None
+        assert (
+            journal.recover(game, folder, journal.header_of(game, "arena", changed, seed)) is None
+        )
         assert list(tmp_path.glob(f"room{number}.aside-*"))
 
 
@@ -111,14 +113,14 @@ def test_recovery_stops_before_a_tick_that_cannot_be_repeated(tmp_path):
         return record
 
     rewrite(only_segment(tmp_path), tamper)
-    assert journal.recover(tmp_path, expected()).world.tick == 119
+    assert journal.recover(game, tmp_path, expected()).world.tick == 119
 
 
 def test_a_journal_that_crashes_again_on_the_same_tick_is_set_aside(tmp_path):
     folder = tmp_path / "arena"
     recorded(folder)
-    assert journal.recover(folder, expected()) is not None  # and the worker dies at once
-    assert journal.recover(folder, expected()) is None
+    assert journal.recover(game, folder, expected()) is not None  # and the worker dies at once
+    assert journal.recover(game, folder, expected()) is None
     (aside,) = tmp_path.glob("arena.aside-*")
     assert "tick 130" in (aside / "reason.txt").read_text()
 
@@ -126,7 +128,7 @@ def test_a_journal_that_crashes_again_on_the_same_tick_is_set_aside(tmp_path):
 def test_a_crash_somewhere_else_is_recovered_from_again(tmp_path):
     recorded(tmp_path)
     for tick in (130, 160, 190):
-        back = journal.recover(tmp_path, expected())
+        back = journal.recover(game, tmp_path, expected())
         assert back.world.tick == tick
         match = Match(tmp_path, world=back.world, sessions=back.sessions)
         match.play(30)
@@ -138,14 +140,14 @@ def test_a_worker_killed_while_it_recovers_does_not_cost_the_match(tmp_path, mon
     with monkeypatch.context() as patch:
         patch.setattr(recovery, "repeat", lambda *_: (_ for _ in ()).throw(SystemExit))
         with pytest.raises(SystemExit):
-            journal.recover(tmp_path, expected())
-    assert journal.recover(tmp_path, expected()).world.tick == 130
+            journal.recover(game, tmp_path, expected())
+    assert journal.recover(game, tmp_path, expected()).world.tick == 130
 
 
 def test_a_clean_end_on_the_same_tick_is_no_crash(tmp_path):
     recorded(tmp_path)
     for _ in range(4):
-        back = journal.recover(tmp_path, expected())
+        back = journal.recover(game, tmp_path, expected())
         assert back.world.tick == 130
         match = Match(tmp_path, world=back.world, sessions=back.sessions)
         match.journal.close(match.world, match.listed())

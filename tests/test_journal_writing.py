@@ -9,9 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-from server import journal
-from server.journal import recording, writer
+import game
 from tests.recorded_match import Match, expected, only_segment, recorded
+from tickstorm.records import journal
+from tickstorm.records.journal import recording, writer
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,7 +28,7 @@ def test_segments_are_rotated_and_the_oldest_deleted_when_the_journal_is_full(tm
     assert len(files) > 3
     assert int(files[0].stem) > 1
     assert total < 400_000
-    report = journal.verify(tmp_path)
+    report = journal.verify(game, tmp_path)
     assert report.ok and report.missing == 0 and report.last == 800
     assert report.ticks == report.last - report.first + 1
     assert match.journal.summary()["bytes"] == total
@@ -69,12 +70,12 @@ def test_a_full_disk_makes_a_gap_that_is_counted_and_ends_with_a_new_segment(tmp
     match.end()
     summary = match.journal.summary()
     assert (summary["state"], summary["gaps"]) == ("ok", 1)
-    report = journal.verify(tmp_path)
+    report = journal.verify(game, tmp_path)
     assert report.ok and report.last == 130
     # Each tick is there, or counted as lost, or the state at a checkpoint after the gap.
     assert report.ticks + summary["ticks_lost"] == 130
     assert report.missing == summary["ticks_lost"]
-    back = journal.recover(tmp_path, expected())
+    back = journal.recover(game, tmp_path, expected())
     assert back.world.checksum() == match.world.checksum()
 
 
@@ -98,7 +99,7 @@ print(match.world.tick, match.journal.summary()["state"], match.journal.summary(
     )  # fmt: skip
     tick, _, lost = out.stdout.split()
     assert tick == "400"
-    report = journal.verify(tmp_path)
+    report = journal.verify(game, tmp_path)
     assert report.ok and 0 < report.ticks < 400
     assert int(lost) > 0 or out.stderr.count("has a gap") == 1
 
@@ -122,6 +123,6 @@ def test_a_slow_disk_makes_a_gap_instead_of_a_growing_queue(tmp_path, monkeypatc
         match.flush()
     match.end()
     assert match.journal.summary()["state"] == "ok"
-    report = journal.verify(tmp_path)
+    report = journal.verify(game, tmp_path)
     assert report.ok and report.last == 630
     assert report.missing == match.journal.summary()["ticks_lost"] > 0

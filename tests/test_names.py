@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.names import clean
+from tickstorm.protocol.names import clean
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from server import config
+from tickstorm import config
 
 ROOT = Path(__file__).parent.parent
 

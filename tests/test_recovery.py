@@ -15,8 +15,8 @@ from websockets.uri import parse_uri
 
 import game
 from clients.bots.__main__ import Crowd
-from server import journal
 from tests.live_server import LiveServer
+from tickstorm.records import journal
 
 ODD_RULES = Path(__file__).parent / "odd_rules"
 
@@ -105,7 +105,7 @@ def differences(seen: dict[tuple[int, int], dict], folder: Path) -> tuple[list, 
                 journal.apply(world, record[5])  # who came after the last tick before a stop
             if record[0] != journal.TICK:
                 continue
-            journal.step(world, record)
+            journal.step(game, world, record)
             for slot, own in by_tick.get(world.tick, []):
                 row = world.self_rows(np.array([slot]))[0]
                 if any(row[name] != own[name] for name in own):
@@ -131,7 +131,7 @@ def test_after_sigkill_everyone_is_back_in_the_same_ship_with_the_same_score():
         assert not crowd.tally.errors
         crowd.__exit__()
         server.stop()
-        report = journal.verify(folder(server))
+        report = journal.verify(game, folder(server))
         assert report.ok and report.missing == 0
         wrong, same = differences(crowd.seen, folder(server))
         assert wrong == []
@@ -155,7 +155,7 @@ def test_after_sighup_not_one_tick_is_lost_and_clients_were_told():
         assert "and 0 ticks" in server.log()  # the last checkpoint is all that was needed
         crowd.__exit__()
         server.stop()
-        report = journal.verify(folder(server))
+        report = journal.verify(game, folder(server))
         assert report.ok and report.missing == 0
         assert differences(crowd.seen, folder(server))[0] == []
 
@@ -214,7 +214,7 @@ def test_who_does_not_come_back_leaves_when_the_grace_period_since_the_restart_i
             assert time.monotonic() < until
             time.sleep(0.1)
         server.stop()
-        assert journal.verify(folder(server)).ok
+        assert journal.verify(game, folder(server)).ok
 
 
 def hanging(**options) -> dict:
@@ -251,7 +251,7 @@ def test_a_room_that_crashes_again_on_the_same_tick_is_set_aside_and_a_fresh_one
         assert server.health()["players"] == 1
         (aside,) = folder(server).parent.glob("arena.aside-*")
         assert f"crashes again and again at tick {back}" in (aside / "reason.txt").read_text()
-        report = journal.verify(aside)
+        report = journal.verify(game, aside)
         assert (report.ok, report.last) == (True, back)
 
 
@@ -286,4 +286,4 @@ def test_a_stop_with_players_takes_less_than_five_seconds(number):
         assert time.monotonic() - began < 5
         assert server.process.poll() == 0
         assert "Traceback" not in server.log()
-        assert journal.verify(folder(server)).ok
+        assert journal.verify(game, folder(server)).ok

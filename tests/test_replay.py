@@ -17,13 +17,13 @@ from websockets.uri import parse_uri
 import game
 from clients.bots.connection import Connection, Dropped
 from clients.bots.wire import SNAPSHOT, WELCOME, KnownWorld, decode, encode_hello
-from server import journal, replay
-from server.journal import CHECKPOINT, TICK
-from server.journal.format import MAGIC, frame, pack
-from server.journal.playback import repeat, tail
 from tests.live_server import LiveServer
 from tests.recorded_match import Match
 from tests.test_recovery import Watched, folder
+from tickstorm.records import journal, replay
+from tickstorm.records.journal import CHECKPOINT, TICK
+from tickstorm.records.journal.format import MAGIC, frame, pack
+from tickstorm.records.journal.playback import repeat, tail
 
 REPLAY, REPLAYING, LOOK = 8, 24, 7
 
@@ -42,7 +42,7 @@ class Truth:
                 if record[0] == CHECKPOINT and (world is None or world.tick != record[1]):
                     world = game.load_world(record[3])
                 elif record[0] == TICK:
-                    journal.step(world, record)
+                    journal.step(game, world, record)
                     view = world.view()[0]
                     rows = {
                         int(slot): (int(view.mutable["x"][slot]), int(view.mutable["y"][slot]))
@@ -265,7 +265,7 @@ def test_a_reel_goes_on_over_a_gap_at_the_next_checkpoint(tmp_path):
     (path,) = journal.segments(tmp_path)
     records = [r for r in journal.read(path) if not (r[0] == TICK and 45 <= r[1] <= 52)]
     path.write_bytes(MAGIC + b"".join(frame(pack(r)) for r in records))
-    reel = replay.Reel([path])
+    reel = replay.Reel(game, [path])
     assert (reel.first, reel.last) == (0, 100)
     assert (reel.before(59), reel.after(44)) == (40, 60)
     assert 48 not in reel.ticks and reel.read(reel.ticks[53])[1] == 53
@@ -275,12 +275,12 @@ def test_of_a_tick_that_was_played_twice_the_later_one_counts(tmp_path):
     match = Match(tmp_path)
     match.play(50)
     match.end()
-    back = tail(journal.segments(tmp_path)[0], until=40)
-    world, sessions = repeat(back.checkpoint, back.ticks)
+    back = tail(game, journal.segments(tmp_path)[0], until=40)
+    world, sessions = repeat(game, back.checkpoint, back.ticks)
     again = Match(tmp_path, seed=8, world=world, sessions=sessions)
     again.play(30)
     again.end()
     paths = journal.segments(tmp_path)
-    reel = replay.Reel(paths)
+    reel = replay.Reel(game, paths)
     assert reel.ticks[41].path == paths[1] and reel.ticks[40].path == paths[0]
     assert reel.last == 70

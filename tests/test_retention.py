@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from server import journal, retention
-from server.journal.folder import SUFFIX
 from tests.cluster import wait_for
 from tests.live_server import LiveServer
 from tests.lobby_client import api, joined
+from tickstorm.records import journal, retention
+from tickstorm.records.journal.folder import SUFFIX
 
 HOUR = 3600
 

@@ -20,18 +20,19 @@ from websockets.uri import parse_uri
 import game
 from clients.bots import wire
 from game.schema import BUTTON_FIRE, BUTTON_THRUST
-from server import sockets as sockets_module
-from server.config import load
-from server.connection import Connection
-from server.interest import CELL_SIZE
-from server.lobby import Lobby
-from server.seats import DEAD_S, FROZEN_S, SILENT_S, SLOWEST
-from server.session import Conversation
-from server.shedding import LEVELS
-from server.wire import Close
+from tests.arena import GAMES
 from tests.io_uring import WAYS
 from tests.raw_client import frame
 from tests.test_connection import Socket
+from tickstorm.config import load
+from tickstorm.lobby.conversation import Conversation
+from tickstorm.lobby.lobby import Lobby
+from tickstorm.protocol.wire import Close
+from tickstorm.replication.interest import CELL_SIZE
+from tickstorm.rooms.seats import DEAD_S, FROZEN_S, SILENT_S, SLOWEST
+from tickstorm.rooms.shedding import LEVELS
+from tickstorm.transport import sockets as sockets_module
+from tickstorm.transport.connection import Connection
 
 HZ = 20
 
@@ -158,7 +159,7 @@ class Arena:
         environ |= {"MAX_PLAYERS": "50", "LOG_LEVEL": "error", "SOCKETS": self.sockets}
         environ |= {name: str(value) for name, value in options.items()}
         self.now = 1000.0
-        self.lobby = Lobby(load(environ), b"k" * 32, clock=lambda: self.now)
+        self.lobby = Lobby(load(environ), b"k" * 32, GAMES, clock=lambda: self.now)
         (self.room,) = self.lobby.rooms.values()
         sockets = self.room._sockets
         if sockets.name == "io_uring":

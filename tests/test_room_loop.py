@@ -7,14 +7,15 @@ import time
 import gevent
 
 import game
-from server.config import Config
-from server.game_interface import WorldSettings
-from server.room import Room
+from tickstorm.config import Config
+from tickstorm.games.world import WorldSettings
+from tickstorm.rooms.crowd_room import CrowdRoom
 
 
 def test_a_room_that_is_always_late_leaves_time_for_sockets_and_timers():
     settings = WorldSettings(tick_hz=20, size=2048, players=4, orbs=0)
-    room = Room("late", Config(world_size=2048, max_players=4), game.create_world(settings, 1))
+    config = Config(world_size=2048, max_players=4)
+    room = CrowdRoom("late", config, game, game.create_world(settings, 1))
     ticks, turns = [], []
 
     def burn() -> None:  # longer than a tick's period

@@ -7,7 +7,7 @@ import numpy as np
 import game
 from game.rules import PODIUM_S
 from game.schema import BUTTON_FIRE, BUTTON_THRUST, STEP_COMMAND
-from server.game_interface import WorldSettings
+from tickstorm.games.world import WorldSettings
 
 HZ, ROUND_S = 10, 3
 ROUND, PODIUM = ROUND_S * HZ, PODIUM_S * HZ

@@ -17,9 +17,9 @@ from websockets.uri import parse_uri
 
 from clients.bots import wire
 from clients.bots.connection import Connection
-from server import scores as module
-from server.scores import Score, Scores
 from tests.live_server import LiveServer
+from tickstorm.services import scores as module
+from tickstorm.services.scores import Score, Scores
 
 
 def written(path: Path, *batches: list[Score]) -> list[dict]:

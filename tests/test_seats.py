@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from server.seats import CALM_S, DEAD_S, FROZEN_S, NEVER, SILENT_S, SLOWEST, STRIKES, Seats
-from server.wire import NO_SLOT
+from tickstorm.protocol.wire import NO_SLOT
+from tickstorm.rooms.seats import CALM_S, DEAD_S, FROZEN_S, NEVER, SILENT_S, SLOWEST, STRIKES, Seats
 
 HZ = 20
 

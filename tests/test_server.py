@@ -17,11 +17,12 @@ import pytest
 import game
 from clients.bots import wire
 from game.schema import ALIVE, BUTTON_THRUST
-from server.config import load
-from server.lobby import Lobby
-from server.web import SECURITY_HEADERS, Web
+from tests.arena import GAMES
 from tests.live_server import ROOT, LiveServer, free_port
 from tests.raw_client import Neighbours, RawClient, connect, frame, request, upgrade
+from tickstorm.config import load
+from tickstorm.lobby.lobby import Lobby
+from tickstorm.lobby.web import SECURITY_HEADERS, Web
 
 
 @pytest.fixture(scope="module")
@@ -447,8 +448,8 @@ def wsgi(app, path="/", **extra):
 def test_health_is_503_once_ticks_have_stopped(tmp_path):
     now = [100.0]
     config = load({"DATA_DIR": str(tmp_path), "JOURNAL": "off", "MAX_PLAYERS": "5"})
-    lobby = Lobby(config, b"k" * 32, clock=lambda: now[0])
-    web = Web(config, lobby, take_socket=lambda: -1)
+    lobby = Lobby(config, b"k" * 32, GAMES, clock=lambda: now[0])
+    web = Web(config, lobby, None, take_socket=lambda: -1)
     (room,) = lobby.rooms.values()
     room.tick()
     assert wsgi(web, "/healthz")[0] == "200 OK"

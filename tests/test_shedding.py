@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from server.shedding import BUSY, CALM, LEVELS, LONGEST_S, LOWER_AFTER_S, SETTLE_S, Shedding
+from tickstorm.rooms.shedding import (
+    BUSY,
+    CALM,
+    LEVELS,
+    LONGEST_S,
+    LOWER_AFTER_S,
+    SETTLE_S,
+    Shedding,
+)
 
 PERIOD = 0.05
 

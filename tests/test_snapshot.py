@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from clients.bots.wire import FULL, KnownWorld
 from game import schema
 from game.schema import Column, Kind
-from server import history as history_module
-from server import snapshot
-from server.game_interface import KindView
-from server.history import RING, KindHistory
-from server.interest import CELL_SIZE, Grid
+from tickstorm.games.world import KindView
+from tickstorm.replication import history as history_module
+from tickstorm.replication import snapshot
+from tickstorm.replication.history import RING, KindHistory
+from tickstorm.replication.interest import CELL_SIZE, Grid
 
 PLAIN = Kind(  # neither deltas nor static columns, and a row that isn't a multiple of 8
     "plain", (Column("a", "u2", "state"), Column("b", "u1", "state"), Column("c", "f4", "state"))

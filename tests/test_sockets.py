@@ -12,16 +12,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from server import sockets as module
-from server import wire
-from server.snapshot import Bodies, Snapshots
-from server.sockets import READ_SIZE, open_sockets
-from server.uring import Ring
-from server.wire import INPUT_FRAME_SIZE, INPUT_FRAME_START
+from tests.arena import INPUTS, LAYOUT
 from tests.io_uring import WAYS
 from tests.raw_client import frame
+from tickstorm.replication.snapshot import Bodies, Snapshots
+from tickstorm.transport import sockets as module
+from tickstorm.transport.sockets import INPUTS_READ, open_sockets
+from tickstorm.transport.uring import Ring
 
-INPUT = INPUT_FRAME_START + bytes(range(INPUT_FRAME_SIZE - 2))
+INPUT = INPUTS.start + bytes(range(INPUTS.size - 2))
 SEED = int(os.environ.get("TICKSTORM_SEED", "20261123"))
 
 
@@ -49,7 +48,7 @@ class Crowd:
                 )
             )
         listener.close()
-        self.sockets = open_sockets(way, self.connections)
+        self.sockets = open_sockets(way, self.connections, INPUTS)
         assert self.sockets.name == way
         for connection in self.connections:
             self.sockets.add(connection)
@@ -90,7 +89,7 @@ def crowd(request, monkeypatch):
 
 def snapshots(sizes: list[int], rng: random.Random) -> Snapshots:
     """One for each client; two clients share a body."""
-    starts = wire.SnapshotStarts(len(sizes))
+    starts = LAYOUT.starts(len(sizes))
     starts.heads["tick"] = np.arange(len(sizes)) + rng.randrange(1 << 20)
     size = np.array(sizes[::2], np.int64)
     data = np.frombuffer(rng.randbytes(int(size.sum())), np.uint8)
@@ -110,7 +109,7 @@ def test_io_uring_is_used_where_the_kernel_has_it():
 
 def test_plain_inputs_come_in_by_seat_and_in_order(crowd):
     crowd = crowd(5)
-    second = INPUT_FRAME_START + bytes(INPUT_FRAME_SIZE - 2)
+    second = INPUTS.start + bytes(INPUTS.size - 2)
     crowd.theirs[1].sendall(INPUT)
     crowd.theirs[3].sendall(INPUT + second + INPUT)
     assert crowd.receive() == ({1: INPUT, 3: INPUT + second + INPUT}, {}, set())
@@ -147,12 +146,12 @@ def test_of_one_that_is_not_at_a_frame_boundary_nothing_is_taken_for_an_input(cr
 
 def test_a_tick_reads_no_more_than_its_share_and_the_rest_with_the_next(crowd):
     crowd = crowd(2)
-    many = 3 * READ_SIZE // INPUT_FRAME_SIZE
+    many = 3 * INPUTS_READ
     crowd.theirs[0].sendall(INPUT * many)
     parts = []
-    while sum(map(len, parts)) < many * INPUT_FRAME_SIZE:
+    while sum(map(len, parts)) < many * INPUTS.size:
         parts.append(crowd.receive()[0][0])
-    assert all(len(part) <= READ_SIZE for part in parts) and len(parts) == 3
+    assert all(len(part) <= crowd.sockets.read_size for part in parts) and len(parts) == 3
     assert b"".join(parts) == INPUT * many
 
 
@@ -274,5 +273,5 @@ def test_io_uring_that_is_asked_for_and_cannot_be_had_is_a_clear_error(monkeypat
     monkeypatch.setattr(module.Batched, "_shared", None)
     monkeypatch.setattr(module, "Ring", forbidden)
     with pytest.raises(OSError, match="SOCKETS=io_uring can't be had here.*`auto` and `epoll`"):
-        open_sockets("io_uring", [])
-    assert open_sockets("auto", []).name == "epoll"
+        open_sockets("io_uring", [], INPUTS)
+    assert open_sockets("auto", [], INPUTS).name == "epoll"

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from server.ticker import MAX_CATCH_UP, Ticker
+from tickstorm.rooms.ticker import MAX_CATCH_UP, Ticker
 
 
 def play(ticker, now, until, latency):

@@ -9,8 +9,8 @@ import stat
 import msgpack
 import pytest
 
-from server import tokens
-from server.tokens import BadToken, Claim
+from tickstorm.lobby import tokens
+from tickstorm.lobby.tokens import BadToken, Claim
 
 KEY = b"k" * 32
 CLAIM = Claim("arena", "0123456789abcdef", 1.7e9)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from server import tokens
 from tests.cluster import Cluster, wait_for
 from tests.live_server import LiveServer
 from tests.lobby_client import api, joined, playing
+from tickstorm.lobby import tokens
 
 pytest_plugins = ["tests.browser", "tests.pages"]
 

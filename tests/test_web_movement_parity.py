@@ -10,9 +10,8 @@ import pytest
 
 import game
 from game.movement import DIRECTION_X, DIRECTION_Y, MovementRules, move
-from game.schema import BUTTON_FIRE, SELF, STEP_COMMAND
-from game.table import quantise
-from server.game_interface import WorldSettings
+from game.schema import BUTTON_FIRE, SELF, STEP_COMMAND, quantise
+from tickstorm.games.world import WorldSettings
 
 pytest_plugins = ["tests.browser"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import game
-from server.game_interface import WorldSettings
+from tickstorm.games.world import WorldSettings
 
 pytest_plugins = ["tests.browser"]
 

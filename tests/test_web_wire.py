@@ -12,10 +12,11 @@ import pytest
 
 import game
 from clients.bots import wire as bots
-from server import wire as server
-from server.history import KindHistory
-from server.interest import Grid
+from tests.arena import LAYOUT
 from tests.test_snapshot import DECLARATION, KINDS, Fake, Viewer, encode_for
+from tickstorm.protocol import wire as server
+from tickstorm.replication.history import KindHistory
+from tickstorm.replication.interest import Grid
 
 pytest_plugins = ["tests.browser"]
 
@@ -81,7 +82,7 @@ def test_a_clients_message_has_the_golden_bytes_in_both_languages(page, name):
 
 
 def test_an_input_is_20_bytes_so_that_its_frame_has_the_size_the_server_looks_for():
-    assert len((GOLDEN / "client_input.bin").read_bytes()) == server.INPUT_SIZE == 20
+    assert len((GOLDEN / "client_input.bin").read_bytes()) == LAYOUT.input_size == 20
 
 
 def decode_in_page(page, data: bytes):
@@ -144,7 +145,7 @@ def test_what_does_not_fit_the_protocol_is_refused_with_a_wire_error(page, data)
 
 
 def test_the_head_brings_the_own_ship_to_the_last_bit(page):
-    head = np.zeros(1, server.HEAD)
+    head = np.zeros(1, LAYOUT.head)
     head["tick"], head["ack_seq"], head["slack"] = 2**32 - 1, 65535, -128
     head["flags"], head["baseline_age"], head["snapshot_ticks"] = 3, 31, 4
     rng = np.random.default_rng(1)
@@ -158,7 +159,7 @@ def test_the_head_brings_the_own_ship_to_the_last_bit(page):
         [game.declaration(), encoded(head.tobytes())],
     )
     own = got.pop("self")
-    assert got == {name: int(head[name][0]) for name in server.HEAD.names if name != "self"}
+    assert got == {name: int(head[name][0]) for name in LAYOUT.head.names if name != "self"}
     assert own == {name: head["self"][name][0].item() for name in game.SELF.names}
 
 

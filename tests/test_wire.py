@@ -23,11 +23,13 @@ from websockets.uri import parse_uri
 
 import game
 from clients.bots import wire as bots
-from server import snapshot, wire
-from server.game_interface import KindView
-from server.history import RING, KindHistory
-from server.interest import Grid
-from server.wire import Close, ProtocolViolation
+from tests.arena import LAYOUT
+from tickstorm.games.world import KindView
+from tickstorm.protocol import wire
+from tickstorm.protocol.wire import Close, ProtocolViolation
+from tickstorm.replication import snapshot
+from tickstorm.replication.history import RING, KindHistory
+from tickstorm.replication.interest import Grid
 
 pytest_plugins = ["tests.browser"]
 
@@ -119,13 +121,13 @@ def story():
         age = np.array([tick - baseline])
         groups, _ = snapshot.group(cell, age, cell)
         bodies = snapshot.encode(tick, histories, groups)
-        head = np.zeros(1, wire.HEAD)
+        head = np.zeros(1, LAYOUT.head)
         full = tick == first
         head["tick"], head["ack_seq"], head["slack"] = tick, 65535, -128 if full else -2
         head["flags"], head["baseline_age"] = (1, 0) if full else (2, tick - baseline)
         head["snapshot_ticks"] = 1
         head["self"]["x"], head["self"]["energy"], head["self"]["score"] = 1 / 3, 100, 2**32 - 1
-        starts = wire.SnapshotStarts(1)
+        starts = LAYOUT.starts(1)
         starts.heads[:] = head
         starts.fill_self(head["self"].copy())
         (frame,) = snapshot.Snapshots(starts, bodies, np.array([0])).cut()
@@ -153,7 +155,7 @@ def plain(value):
 
 
 def head_fields(head) -> dict:
-    fields = dict(zip(wire.HEAD.names, head.item()))
+    fields = dict(zip(LAYOUT.head.names, head.item()))
     return {**fields, "self": dict(zip(game.SELF.names, fields["self"]))}
 
 
@@ -238,7 +240,7 @@ def test_the_page_reads_the_golden_messages_and_snapshots(page):
     "size", [0, 1, 30, 64, 65, 66, 124, 125, 126, 65_400, 65_535, 65_536, 70_000]
 )
 def test_a_snapshot_of_any_size_is_one_frame_with_the_shortest_header(size):
-    starts = wire.SnapshotStarts(3)
+    starts = LAYOUT.starts(3)
     starts.heads["tick"] = [1, 2, 3]
     sizes = np.array([5, size, 70_000])
     bodies = snapshot.Bodies(np.zeros(sizes.sum(), np.uint8), np.cumsum(sizes) - sizes, sizes)
@@ -249,7 +251,7 @@ def test_a_snapshot_of_any_size_is_one_frame_with_the_shortest_header(size):
         body = bytes(sizes[i])
         kind, head, read_back = msgpack.unpackb(unframed(frame))
         assert (kind, read_back) == (wire.SNAPSHOT, body)
-        assert np.frombuffer(head, wire.HEAD)["tick"] == [i + 1]
+        assert np.frombuffer(head, LAYOUT.head)["tick"] == [i + 1]
         payload = len(unframed(frame))
         header = 2 if payload < 126 else 4 if payload < 65_536 else 10
         assert len(frame) == header + payload
@@ -279,14 +281,14 @@ def test_plain_inputs_of_a_tick_are_unmasked_as_one_array():
         frames.append(masked(message, rng.bytes(4)))
         expected.append(fields)
     frames.insert(7, masked(bots.encode_chat("x" * 17), b"abcd"))  # 20 bytes, but no input
-    raw = np.frombuffer(b"".join(frames), np.uint8).reshape(-1, wire.INPUT_FRAME_SIZE)
-    rows, valid = wire.unmask_inputs(raw)
+    raw = np.frombuffer(b"".join(frames), np.uint8).reshape(-1, LAYOUT.input_frame.size)
+    rows, valid = LAYOUT.unmask_inputs(raw)
     assert np.flatnonzero(~valid).tolist() == [7]
     assert [list(row)[:7] for row in rows[valid].tolist()] == expected
 
 
 def test_no_frames_are_no_rows():
-    rows, valid = wire.unmask_inputs(np.zeros((0, wire.INPUT_FRAME_SIZE), np.uint8))
+    rows, valid = LAYOUT.unmask_inputs(np.zeros((0, LAYOUT.input_frame.size), np.uint8))
     assert len(rows) == len(valid) == 0
 
 
@@ -316,7 +318,7 @@ WRONG = [
     [1, "1", 0, "Ada", None, {}], [1, 1, 0, b"Ada", None, {}], [1, 1, 0, None, None, {}],
     [1, 1, 0, "Ada", 5, {}], [1, 1, 0, "Ada", None, None], [1, 1, 0, "Ada", None, []],
     [1, True, 0, "Ada", None, {}], [1, 1.0, 0, "Ada", None, {}], [1, 1, None, "Ada", None, {}],
-    [2], [2, "x" * 16], [2, b""], [2, bytes(15)], [2, bytes(17)], [2, bytes(16), 1],
+    [2], [2, "x" * 16], [2, bytes(16), 1],
     [2, [0] * 16],
     [3], [3, None], [3, b"gg"], [3, 5], [3, "a", "b"], [3, ["gg"]],
     [4], [4, None], [4, "now"], [4, True], [4, 1, 2], [5, 1], [6, None],
@@ -328,6 +330,14 @@ WRONG = [
 def test_a_message_of_another_shape_is_malformed(message):
     with pytest.raises(ProtocolViolation) as violation:
         wire.decode(msgpack.packb(message))
+    assert violation.value.code is Close.MALFORMED
+
+
+@pytest.mark.parametrize("size", [0, 15, 17])
+def test_an_input_of_another_size_than_the_game_declares_is_malformed(size):
+    LAYOUT.check_input(bytes(16))
+    with pytest.raises(ProtocolViolation, match=f"input of {size} bytes") as violation:
+        LAYOUT.check_input(bytes(size))
     assert violation.value.code is Close.MALFORMED
 
 

@@ -1,7 +1,5 @@
 """The arena's rules, through the interface that the server uses."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -17,12 +15,13 @@ from game.schema import (
     PROTECTED,
     THRUST,
 )
+from tickstorm.games.world import WorldSettings
 
 SHIP, SHOT, ORB = range(3)
 
 
 def make(players=8, orbs=0, size=6144, tick_hz=20, seed=7):
-    settings = SimpleNamespace(tick_hz=tick_hz, size=size, players=players, orbs=orbs)
+    settings = WorldSettings(tick_hz=tick_hz, size=size, players=players, orbs=orbs)
     return game.create_world(settings, seed)
 
 

@@ -2,7 +2,7 @@
 
 `snapshot_byte` of a payload has `snapshot_value` if it is a snapshot, and at `head_at` its
 head (`frames.HEAD`) begins; None if it has none. `input_prefix`: what an input's payload
-begins with, before the row of `server.wire.INPUT_ROW`.
+begins with, before the row (`Layout.input_row`).
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import json
 import struct
 
 from clients.bots import wire
-from server.wire import INPUT_PREFIX
 
+from ..arena import LAYOUT
 from .frames import BINARY, CLOSE, frame, upgrade_request
 
 
 class Tickstorm:
     """PROTOCOL.md, as this project's server and all peers that share its wire speak it."""
 
-    input_prefix = INPUT_PREFIX
+    input_prefix = LAYOUT.input_prefix
     snapshot_byte, snapshot_value = 1, wire.SNAPSHOT
     head_at = 4
 

@@ -7,23 +7,22 @@ import os
 
 import numpy as np
 
-import game
-from server import wire
+from ..arena import LAYOUT
 
 BINARY, CLOSE, PING, PONG = 0x82, 0x88, 0x89, 0x8A
 
-HEAD = np.dtype(wire.HEAD.descr[:-1] + game.SELF.descr[:2])
+HEAD = np.dtype(LAYOUT.head.descr[:-1] + LAYOUT.game.SELF.descr[:2])
 """The beginning of a snapshot's head, up to the own x and y: all that this client looks at."""
 assert HEAD.names[-2:] == ("x", "y")
 
 INPUT = np.dtype(
-    [("frame", "V2"), ("mask", "u1", 4), ("prefix", f"V{len(wire.INPUT_PREFIX)}")]
-    + wire.INPUT_ROW.descr
+    [("frame", "V2"), ("mask", "u1", 4), ("prefix", f"V{len(LAYOUT.input_prefix)}")]
+    + LAYOUT.input_row.descr
 )
 """An input as it travels: a masked WebSocket frame of 26 bytes."""
-assert INPUT.itemsize == wire.INPUT_FRAME_SIZE
+assert INPUT.itemsize == LAYOUT.input_frame.size
 
-_KEY_OF_BYTE = np.arange(wire.INPUT_SIZE) % 4
+_KEY_OF_BYTE = np.arange(LAYOUT.input_size) % 4
 
 
 def masked(rows: np.ndarray, rng: np.random.Generator) -> bytes:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from server import wire
-
+from ..arena import LAYOUT
 from ..scenarios import CELL, Scenario
 from .frames import INPUT, masked
 
@@ -29,7 +28,7 @@ class Pilots:
         self._cohorts, self._world, self._scenario = cohorts, world, scenario
         self._random = rng
         self._rows = np.zeros(clients, INPUT)
-        self._rows["frame"] = np.void(wire.INPUT_FRAME_START)
+        self._rows["frame"] = np.void(LAYOUT.input_frame.start)
         self._rows["prefix"] = np.void(input_prefix)
         self._rows["view_delay"] = VIEW_DELAY
         self._heading = rng.uniform(0, 256, clients)  # 256ths of a circle

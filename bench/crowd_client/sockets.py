@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from server.uring import Ring
+from tickstorm.transport.uring import Ring
 
 from .dialects import Colyseus, Tickstorm
 from .frames import BINARY, HEAD, INPUT

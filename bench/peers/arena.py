@@ -14,12 +14,16 @@ from time import monotonic
 import msgpack
 import numpy as np
 
-import game
-from server import inputs, memory, snapshot, wire
-from server.game_interface import WorldSettings
-from server.history import RING, KindHistory
-from server.interest import CELL_SIZE, Grid
-from server.ticker import Ticker
+from tickstorm.games.world import WorldSettings
+from tickstorm.process import memory
+from tickstorm.protocol import wire
+from tickstorm.replication import snapshot
+from tickstorm.replication.history import RING, KindHistory
+from tickstorm.replication.interest import CELL_SIZE, Grid
+from tickstorm.rooms import inputs
+from tickstorm.rooms.ticker import Ticker
+
+from ..arena import GAME, LAYOUT
 
 NEVER = -RING
 """Tick of a baseline that is too old to be used."""
@@ -53,11 +57,11 @@ class Arena:
         memory.keep()
         world = WorldSettings(settings.tick_hz, settings.world_size, settings.max_players, orbs=0)
         self.settings = settings
-        self.world = game.create_world(world, settings.seed)
+        self.world = GAME.create_world(world, settings.seed)
         self.grid = Grid(settings.world_size)
         self.histories = [
             KindHistory(kind, len(view.present), self.grid)
-            for kind, view in zip(game.KINDS, self.world.view(), strict=True)
+            for kind, view in zip(GAME.KINDS, self.world.view(), strict=True)
         ]
         slots = self.world.capacity
         self.cell = np.zeros(slots, np.int64)
@@ -81,8 +85,8 @@ class Arena:
         self.baseline_tick[slot] = NEVER
         welcome = {
             "version": wire.PROTOCOL_VERSION,
-            "schema": game.checksum(),
-            "declaration": game.declaration(),
+            "schema": LAYOUT.schema,
+            "declaration": GAME.declaration(),
             "room": "bench",
             "slot": slot,
             "name": name,
@@ -104,7 +108,7 @@ class Arena:
 
     def put(self, slot: int, message: bytes) -> None:
         """A message of the player in `slot`; all but inputs are passed over."""
-        if len(message) == wire.INPUT_SIZE and message[:4] == wire.INPUT_PREFIX:
+        if len(message) == LAYOUT.input_size and message[:4] == LAYOUT.input_prefix:
             self._messages.append(message)
             self._sources.append(slot)
 
@@ -128,7 +132,7 @@ class Arena:
         bodies = snapshot.encode(tick, self.histories, groups)
         age = groups.age[member_of]
 
-        starts = wire.SnapshotStarts(len(slots))
+        starts = LAYOUT.starts(len(slots))
         starts.heads["tick"] = tick
         starts.heads["ack_seq"] = self.applied[slots]
         starts.heads["slack"] = wire.NO_SLACK
@@ -149,12 +153,14 @@ class Arena:
         """STEP_COMMAND[m]: the newest input of each player that sent any."""
         messages, sources = self._messages, self._sources
         self._messages, self._sources = [], []
-        raw = np.frombuffer(b"".join(messages), np.uint8).reshape(-1, wire.INPUT_SIZE)
-        rows = np.ascontiguousarray(raw[:, len(wire.INPUT_PREFIX) :]).view(wire.INPUT_ROW).ravel()
+        raw = np.frombuffer(b"".join(messages), np.uint8).reshape(-1, LAYOUT.input_size)
+        rows = (
+            np.ascontiguousarray(raw[:, len(LAYOUT.input_prefix) :]).view(LAYOUT.input_row).ravel()
+        )
         slots, last = np.unique(np.array(sources, np.intp)[::-1], return_index=True)
         rows = rows[::-1][last]
         self.applied[slots] = rows["seq"]
-        return inputs.commands(slots, rows)
+        return inputs.commands(GAME, slots, rows)
 
     def commit(self, slots: np.ndarray, sent: list[bool]) -> None:
         """The baseline moves for those whose snapshot went out."""

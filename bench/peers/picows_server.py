@@ -13,7 +13,7 @@ from time import monotonic
 import picows
 import uvloop
 
-from server import wire
+from tickstorm.protocol import wire
 
 from .arena import Arena, Settings, payload
 

@@ -19,7 +19,7 @@ import gevent
 import uwsgi
 from gevent.event import Event
 
-from server import wire
+from tickstorm.protocol import wire
 
 from .arena import Arena, Settings, payload
 

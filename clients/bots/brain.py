@@ -17,9 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from game.schema import ALIVE, BUTTON_BOOST, BUTTON_FIRE, BUTTON_THRUST, PROTECTED
-
 from .wire import KnownWorld
+
+# Ship flags and bits of COMMAND.buttons, as the arena declares them (`game/schema.py`).
+ALIVE, PROTECTED = 1, 8
+BUTTON_THRUST, BUTTON_BOOST, BUTTON_FIRE = 1, 2, 4
 
 THINK_TICKS = 3
 TURN = 2 * math.pi

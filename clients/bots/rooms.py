@@ -1,6 +1,6 @@
 """Bots for the rooms of a server that asked for some.
 
-The server notes its open rooms in a file (see `Lobby` in `server/lobby.py`); whoever runs
+The server notes its open rooms in a file (see `Lobby` in `tickstorm.lobby.lobby`); whoever runs
 beside it, as the attached bots do, can see from it which rooms want how many bots.
 """
 

@@ -6,8 +6,6 @@ import math
 
 import numpy as np
 
-from game.schema import checksum
-
 from . import wire
 from .brain import Brain, Temperament, look
 from .tally import Tally
@@ -110,7 +108,7 @@ class Session:
 
     def hello(self, ticket: str | None = None) -> bytes:
         options = {"bot": True} | ({"ticket": ticket} if ticket is not None else {})
-        return wire.encode_hello(self.name, self.token, checksum(), **options)
+        return wire.encode_hello(self.name, self.token, **options)
 
     def receive(self, data: bytes, now: float) -> None:
         """Take in one message from the server."""

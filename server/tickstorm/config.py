@@ -1,0 +1,239 @@
+"""Configuration: read once from the environment, checked, then never changed.
+
+`python -m tickstorm.config` prints the table of options that stands in the README;
+`python -m tickstorm.config --check` says whether the current environment is valid.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """An option has a value that isn't allowed. The message names all three."""
+
+
+def _option(default: Any, help: str, low: float | None = None, high: float | None = None, **extra):
+    return field(default=default, metadata={"help": help, "low": low, "high": high, **extra})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Each field is the environment variable of the same name in capitals."""
+
+    games: str = _option(
+        "", "games that the server runs, comma-separated: `module`, `module:attribute` or "
+        "`path/file.py`; the first is what players get who name none"
+    )  # fmt: skip
+    host: str = _option("127.0.0.1", "address to listen on; `0.0.0.0` for every interface")
+    port: int = _option(8000, "port to listen on", 1, 65535)
+    bots: int = _option(24, "bots that the server brings along; 0 for none", 0, 1000)
+    room_bots: int = _option(
+        100, "bots in all rooms together that people create here; 0 for none", 0, 1000
+    )
+    tick_hz: int = _option(20, "simulation steps, and snapshots at most, per second", 10, 60)
+    world_size: int = _option(
+        4096, "side of the square world, units; a multiple of 1024", 2048, 31744, multiple=1024
+    )
+    max_players: int = _option(1000, "players admitted, bots included", 1, 20000)
+    max_spectators: int = _option(50, "spectators admitted beside the players", 0, 5000)
+    room_players: int = _option(
+        0, "players in a room that the server opens by itself; 0 means `MAX_PLAYERS`", 0, 20000
+    )
+    max_rooms: int = _option(32, "rooms of this node", 1, 1000)
+    round_seconds: int = _option(
+        0, "length of a round in the server's own rooms; 0 for a match without end", 0, 3600
+    )
+    empty_seconds: int = _option(60, "how long an empty room stays open", 1, 86400)
+    rooms_per_minute: int = _option(
+        10, "rooms created from one address per minute; 0 for no limit", 0, 10000
+    )
+    directory: str = _option(
+        "memory", "where rooms are found: `memory`, or `redis://…` for several nodes"
+    )
+    node: str = _option("", "name of this node in the directory; empty: its host and port")
+    node_url: str = _option(
+        "/ws", "where clients reach this node's websocket; may be relative to the page"
+    )
+    orbs: int = _option(-1, "orbs lying about; -1 lets the game choose by area", -1, 60000)
+    seed: int = _option(0, "seed of the world; 0 picks one and logs it", 0, 2**63 - 1)
+    allowed_origins: str = _option(
+        "", "further origins whose pages may connect, comma-separated; `*` for any"
+    )
+    trusted_proxies: str = _option(
+        "", "addresses of proxies whose X-Forwarded-For is believed, comma-separated"
+    )
+    grace_seconds: int = _option(20, "how long a ship waits for a player who dropped", 0, 600)
+    hello_seconds: int = _option(5, "time from the upgrade to HELLO", 1, 60)
+    idle_seconds: int = _option(300, "time without any input until a player is let go", 5, 86400)
+    slow_seconds: int = _option(10, "time a client may read nothing until it is let go", 2, 120)
+    max_message_bytes: int = _option(4096, "largest message taken from a client", 256, 1 << 20)
+    messages_per_second: int = _option(
+        0, "messages taken from a client per second; 0 means 3 per tick", 0, 10000
+    )
+    chat_seconds: int = _option(
+        1, "seconds between a player's chat messages; four may come at once", 1, 3600
+    )
+    joins_per_second: int = _option(
+        500, "players let into a room per second; twice as many may come at once", 1, 100000
+    )
+    request_seconds: int = _option(
+        10, "time for a whole HTTP request and its answer, up to the upgrade", 2, 120
+    )
+    max_connections_per_address: int = _option(
+        512, "sockets from one address (IPv6: one /64) at once; 0 for no limit", 0, 100000
+    )
+    send_buffer: int = _option(65536, "SO_SNDBUF of each socket, bytes", 8192, 1 << 20)
+    sockets: str = _option(
+        "auto",
+        "how a tick reads and writes its sockets: `io_uring`, all in one system call; `epoll`, "
+        "one for each; `auto`: the first if the kernel allows it",
+        choices=("auto", "io_uring", "epoll"),
+    )
+    data_dir: str = _option(
+        "var", "folder for what must outlive the process: token secret, journals, scores"
+    )
+    journal: str = _option(
+        "on", "keep a journal of each room: recovery, replays", choices=("on", "off")
+    )
+    journal_megabytes: int = _option(
+        256, "the most that a room's journal, or all of closed rooms, may take", 8, 1 << 20
+    )
+    journal_hours: int = _option(
+        24, "the age at which parts of a journal, or all of a closed room's, are deleted", 1, 8760
+    )
+    checkpoint_seconds: int = _option(
+        5, "time between checkpoints in a journal; after a crash, as much is replayed", 1, 300
+    )
+    max_replays: int = _option(4, "replays watched at once; 0 for none", 0, 100)
+    watchdog_seconds: int = _option(
+        5, "time without a tick until the worker is taken for hung and replaced; 0: never", 0, 600
+    )
+    run_as: str = _option(
+        "", "whom the worker becomes when started as root; empty: the folder's owner, or nobody"
+    )
+    secret: str = _option("", "key that signs resume tokens; empty: kept in DATA_DIR", secret=True)
+    log_level: str = _option(
+        "info", "one of debug, info, warning, error", choices=("debug", "info", "warning", "error")
+    )
+
+    @property
+    def message_rate(self) -> int:
+        """Messages per second that a client may send on average."""
+        return self.messages_per_second or 3 * self.tick_hz
+
+    @property
+    def max_websockets(self) -> int:
+        """WebSockets open at once: those that are admitted, and some that come or go."""
+        admitted = self.max_players + self.max_spectators
+        return admitted + admitted // 10 + 32
+
+    @property
+    def max_requests(self) -> int:
+        """HTTP requests under way at once, upgrades included."""
+        return (self.max_players + self.max_spectators) // 10 + 32
+
+    @property
+    def connections(self) -> int:
+        """Sockets that the worker must be able to hold, so that even a full server has a
+        greenlet to refuse the next one with."""
+        return self.max_websockets + self.max_requests
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Config:
+    """The configuration in `environ`. Raises ConfigError naming option, value and what is allowed.
+
+    >>> load({"TICK_HZ": "30"}).tick_hz
+    30
+    >>> load({"TICK_HZ": "300"})
+    Traceback (most recent call last):
+        ...
+    tickstorm.config.ConfigError: TICK_HZ=300 is not allowed: a whole number from 10 to 60
+    """
+    values = {}
+    for option in fields(Config):
+        text = environ.get(option.name.upper(), "").strip()
+        if text:
+            values[option.name] = _parse(option, text)
+    return Config(**values)
+
+
+def allowed(option) -> str:
+    """What an option takes, in words."""
+    meta = option.metadata
+    if meta.get("choices"):
+        return "one of " + ", ".join(meta["choices"])
+    if option.type == "int":
+        text = f"a whole number from {meta['low']} to {meta['high']}"
+        return text + (f", a multiple of {meta['multiple']}" if meta.get("multiple") else "")
+    return "text"
+
+
+def _parse(option, text: str) -> Any:
+    meta = option.metadata
+    wrong = ConfigError(f"{option.name.upper()}={text} is not allowed: {allowed(option)}")
+    if option.type == "int":
+        try:
+            value = int(text)
+        except ValueError:
+            raise wrong from None
+        if not meta["low"] <= value <= meta["high"] or value % meta.get("multiple", 1):
+            raise wrong
+        return value
+    if meta.get("choices") and text not in meta["choices"]:
+        raise wrong
+    return text
+
+
+def table() -> str:
+    """The options as a Markdown table."""
+    rows = ["| option | default | allowed | meaning |", "|---|---|---|---|"]
+    for option in fields(Config):
+        default = f"`{option.default}`" if option.default != "" else "empty"
+        help = option.metadata["help"]
+        rows.append(f"| `{option.name.upper()}` | {default} | {allowed(option)} | {help} |")
+    return "\n".join(rows)
+
+
+def reload_binary() -> str:
+    """What uWSGI must execute to start again, in the active virtual environment or `.venv`.
+
+    Installed as a wheel (pyuwsgi) it is a Python script, and the Python beside it
+    has to be named, or the one that the virtual environment was made from is taken.
+    """
+    here = Path(__file__).resolve().parents[2]
+    folder = Path(os.environ.get("VIRTUAL_ENV") or here / ".venv") / "bin"
+    uwsgi = folder / "uwsgi"
+    if not uwsgi.exists():
+        return shutil.which("uwsgi") or sys.executable
+    with uwsgi.open("rb") as file:
+        return str(folder / "python" if file.read(2) == b"#!" else uwsgi)
+
+
+def main(arguments: list[str]) -> int:
+    if arguments == ["--reload-binary"]:  # for uwsgi.ini
+        print(reload_binary())
+        return 0
+    if arguments not in ([], ["--check"], ["--connections"]):
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        config = load()
+    except ConfigError as error:
+        print(f"tickstorm: {error}", file=sys.stderr)
+        return 1
+    if arguments == ["--connections"]:  # for uwsgi.ini
+        print(config.connections)
+    elif not arguments:
+        print(table())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""What games are made of, and which of them this server runs."""

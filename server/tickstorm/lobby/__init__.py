@@ -1,0 +1,1 @@
+"""The way in: pages and upgrades, rooms over HTTP, who is where."""

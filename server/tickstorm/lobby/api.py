@@ -1,0 +1,311 @@
+"""The HTTP API of the lobby, in JSON: create, list, join and close rooms. API.md describes it.
+
+`Api.answer` takes a request apart and returns what to answer; `web.py` brings it to the wire.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from http import HTTPStatus
+from time import monotonic
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from ..config import Config
+from ..games.catalogue import Entry
+from .directory import TICKET_S, Directory, Place, Refused, RoomInfo, Unavailable
+from .lobby import Lobby
+from .node import CODE_LENGTH, Node, new_code
+from .settings import SettingsError, game_named, of_node, parse
+
+MAX_BODY = 4096
+KEY_CHARACTERS = range(8, 65)
+LEADERS = 50
+
+
+class ApiError(Exception):
+    """A request that can't be fulfilled: a word for programs, a sentence for people."""
+
+    def __init__(self, status: HTTPStatus, error: str, message: str, retry_s: int = 0):
+        super().__init__(message)
+        self.status, self.error, self.message, self.retry_s = status, error, message, retry_s
+
+
+class Request(NamedTuple):
+    """`address`: the client's; `base`: scheme and host of our websockets as the client sees us."""
+
+    method: str
+    path: str
+    address: str
+    base: str
+    content_type: str
+    authorization: str
+    body: Callable[[int], bytes]  # reads at most so many bytes
+
+
+class Answer(NamedTuple):
+    status: HTTPStatus
+    data: dict[str, Any]
+    headers: list[tuple[str, str]]
+
+
+_REFUSALS = {
+    "full": (HTTPStatus.CONFLICT, "full", "All seats are taken.", 2),
+    "no_room": (HTTPStatus.NOT_FOUND, "no_room", "There is no such room, or it has closed.", 0),
+    "no_node": (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "no_node",
+        "No server has space for another room. Try again in a moment.",
+        3,
+    ),
+    "away": (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "away",
+        "The room's server does not answer; the room comes back on another in a few seconds.",
+        1,
+    ),
+}
+
+
+class Api:
+    """The API of one node; any node of a cluster answers for all rooms."""
+
+    def __init__(self, config: Config, lobby: Lobby, node: Node):
+        self.config = config
+        self.lobby = lobby
+        self.node = node
+        self._created: dict[str, tuple[float, float]] = {}  # by address: (credit, when)
+
+    @property
+    def directory(self) -> Directory:
+        return self.node.directory
+
+    def answer(self, request: Request) -> Answer:
+        """What to answer. Never raises for anything that a client sent."""
+        try:
+            return self._route(request)
+        except ApiError as error:
+            headers = [("Retry-After", str(error.retry_s))] if error.retry_s else []
+            body = {"error": error.error, "message": error.message}
+            return Answer(error.status, body, headers)
+
+    def _route(self, request: Request) -> Answer:
+        path = request.path.removeprefix("/api").rstrip("/")
+        routes: dict[str, Callable[[Request], Answer]]
+        if path == "/rooms":
+            routes = {"GET": self._list, "POST": self._create}
+        elif path == "/join":
+            routes = {"POST": self._join}
+        elif path == "/leaderboard":
+            routes = {"GET": self._leaderboard}
+        elif path.startswith("/rooms/") and path.count("/") == 2:
+            routes = {"GET": self._show, "DELETE": self._close}
+        else:
+            raise ApiError(HTTPStatus.NOT_FOUND, "no_such_path", "See API.md for what there is.")
+        if request.method not in routes:
+            allowed = ", ".join(routes)
+            body = {"error": "method", "message": f"{allowed} only"}
+            return Answer(HTTPStatus.METHOD_NOT_ALLOWED, body, [("Allow", allowed)])
+        try:
+            return routes[request.method](request)
+        except Refused as refused:
+            raise ApiError(*_REFUSALS[refused.code]) from None
+        except Unavailable:
+            raise ApiError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "directory",
+                "The room directory does not answer. Running games go on; nobody can join "
+                "until it is back.",
+                2,
+            ) from None
+
+    # ------------------------------------------------------------------ requests
+
+    def _list(self, request: Request) -> Answer:
+        places = sorted(self.directory.rooms(), key=lambda place: (-place.players, place.room))
+        return Answer(HTTPStatus.OK, {"rooms": [_described(place) for place in places]}, [])
+
+    def _show(self, request: Request) -> Answer:
+        return Answer(HTTPStatus.OK, _described(self.directory.find(_last(request.path))), [])
+
+    def _create(self, request: Request) -> Answer:
+        data = _json(request)
+        key = data.pop("key", None)
+        if not isinstance(key, str) or len(key) not in KEY_CHARACTERS:
+            raise _bad("key", "text of 8 to 64 characters, chosen by you, new for each new room")
+        try:
+            settings = parse(data, self.config, self.lobby.games)
+        except SettingsError as error:
+            raise _bad(error.field, str(error).partition(": ")[2]) from None
+        self._charge(request.address)
+        # Keys belong to whoever chose them: nobody else's can be met by accident.
+        place = self.directory.create(key, new_code(), RoomInfo(settings))
+        body = {
+            **_described(place),
+            "created": place.created,
+            "code": _dashed(place.room),
+            "link": f"/?room={place.room}",
+            "owner": self.node.owner_token(place.room),
+        }
+        return Answer(HTTPStatus.CREATED if place.created else HTTPStatus.OK, body, [])
+
+    def _join(self, request: Request) -> Answer:
+        data = _json(request)
+        watch, avoid = data.get("watch", False), data.get("avoid", [])
+        if not isinstance(watch, bool):
+            raise _bad("watch", "true or false")
+        if not isinstance(avoid, list) or not all(isinstance(node, str) for node in avoid):
+            raise _bad("avoid", "a list of nodes")
+        ways = [way for way in ("room", "code", "quick", "token") if way in data]
+        if len(ways) != 1:
+            raise _bad("room", "exactly one of `room`, `code`, `quick` and `token`")
+        wanted, ticket = data[ways[0]], os.urandom(8).hex()
+        if ways == ["quick"]:
+            if wanted is not True:
+                raise _bad("quick", "true")
+            info = RoomInfo(of_node(self.config, self._game(data)))
+            place = self.directory.quick(ticket, watch, new_code(), info, avoid)
+        elif not isinstance(wanted, str):
+            raise _bad(ways[0], "text")
+        elif ways == ["token"]:
+            return self._follow(wanted, request, avoid)
+        else:
+            room = wanted if ways == ["room"] else _undashed(wanted)
+            place = self.directory.reserve(room, ticket, watch, avoid)
+        body = {
+            "url": self._url(place, request.base),
+            "ticket": self.node.sign(place.room, ticket),
+            "expires_s": TICKET_S,
+            "node": place.node,
+            **_described(place),
+        }
+        return Answer(HTTPStatus.OK, body, [])
+
+    def _follow(self, token: str, request: Request, avoid: list[str]) -> Answer:
+        """Where somebody's session is now; the token itself opens it."""
+        claim = self.lobby.read_token(token)
+        if claim is None:
+            raise ApiError(HTTPStatus.FORBIDDEN, "token", "This is no token of ours.")
+        place = self.directory.find(claim.room)
+        if place.url is None or place.node in avoid:
+            raise Refused("away")
+        body = {
+            "url": self._url(place, request.base),
+            "ticket": None,
+            "node": place.node,
+            **_described(place),
+        }
+        return Answer(HTTPStatus.OK, body, [])
+
+    def _close(self, request: Request) -> Answer:
+        room = _last(request.path)
+        scheme, _, owner = request.authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise ApiError(
+                HTTPStatus.UNAUTHORIZED, "owner", "Send `Authorization: Bearer <owner token>`."
+            )
+        if not self.node.owns(owner, room):
+            raise ApiError(HTTPStatus.FORBIDDEN, "owner", "This is not the room's owner token.")
+        self.directory.close(room)
+        return Answer(HTTPStatus.OK, {"room": room, "closed": True}, [])
+
+    def _leaderboard(self, request: Request) -> Answer:
+        if self.directory.shared:
+            best = self.directory.top(LEADERS)
+        else:
+            best = [(row["name"], row["score"]) for row in self.lobby.scores.top[:LEADERS]]
+        rows = [{"name": name, "score": score} for name, score in best]
+        return Answer(HTTPStatus.OK, {"leaders": rows}, [])
+
+    # ------------------------------------------------------------------ helpers
+
+    def _game(self, data: dict[str, Any]) -> Entry:
+        """The game that a request is about; the first one if it names none."""
+        try:
+            return game_named(data.get("game", self.lobby.games.first.name), self.lobby.games)
+        except SettingsError as error:
+            raise _bad(error.field, str(error).partition(": ")[2]) from None
+
+    def _url(self, place: Place, base: str) -> str:
+        address = self.node.address(place)
+        return address if urlsplit(address).scheme else base + address
+
+    def _charge(self, address: str) -> None:
+        """One room from an address's bucket: a minute's worth deep."""
+        rate = self.config.rooms_per_minute
+        if not rate:
+            return
+        now = monotonic()
+        if len(self._created) > 10_000:
+            self._created.clear()
+        credit, since = self._created.get(address, (float(rate), now))
+        credit = min(float(rate), credit + (now - since) * rate / 60)
+        if credit < 1:
+            raise ApiError(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "too_many",
+                f"No more than {rate} new rooms a minute.",
+                max(1, int(60 / rate)),
+            )
+        self._created[address] = credit - 1, now
+
+
+def _described(place: Place) -> dict[str, Any]:
+    settings = place.info.settings
+    return {
+        "room": place.room,
+        "game": settings.game,
+        "name": settings.name,
+        "public": settings.public,
+        "players": place.players,
+        "watching": place.watching,
+        "capacity": settings.capacity,
+        "size": settings.size,
+        "tick_hz": settings.tick_hz,
+        "bots": settings.bots,
+        "round_s": settings.round_s,
+    }
+
+
+def _json(request: Request) -> dict[str, Any]:
+    """The body of a request. A form of another site's page can't send this content type."""
+    if request.content_type.partition(";")[0].strip().lower() != "application/json":
+        raise ApiError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content_type", "Send Content-Type: application/json"
+        )
+    body = request.body(MAX_BODY + 1)
+    if len(body) > MAX_BODY:
+        raise ApiError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", f"At most {MAX_BODY} bytes."
+        )
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        raise _bad("body", "JSON") from None
+    if not isinstance(data, dict):
+        raise _bad("body", "a JSON object")
+    return data
+
+
+def _bad(field: str, allowed: str) -> ApiError:
+    return ApiError(HTTPStatus.BAD_REQUEST, "bad_request", f"{field}: {allowed}")
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def _dashed(room: str) -> str:
+    """A code as people read it out.
+
+    >>> _dashed("K7PQ2MXW"), _undashed(" k7pq-2mxw"), _dashed("arena")
+    ('K7PQ-2MXW', 'K7PQ2MXW', 'arena')
+    """
+    half = CODE_LENGTH // 2
+    return f"{room[:half]}-{room[half:]}" if len(room) == CODE_LENGTH else room
+
+
+def _undashed(code: str) -> str:
+    return "".join(c for c in code.upper() if c.isalnum())

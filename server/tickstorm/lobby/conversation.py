@@ -1,0 +1,99 @@
+"""What a client may say when: HELLO first, then everything else. No sockets here."""
+
+from __future__ import annotations
+
+from ..protocol import names, wire
+from ..protocol.wire import Close, ProtocolViolation
+from ..rooms.session import Session
+from ..transport.connection import Connection
+from .lobby import Lobby
+
+SYNC_COST = 10
+"""SYNC is short and its answer long: it counts as so many messages."""
+
+
+class Conversation:
+    """One connection's side of the protocol: takes messages, answers with frames."""
+
+    def __init__(
+        self,
+        lobby: Lobby,
+        room_id: str | None,
+        connection: Connection,
+        replay: str | None = None,
+    ):
+        """`replay` names what to watch in place of a room."""
+        self.lobby = lobby
+        self.room_id = room_id
+        self.replay = replay
+        self.connection = connection
+        self.session: Session | None = None
+
+    def receive(self, data: bytes) -> None:
+        """Act on one message. Raises ProtocolViolation."""
+        kind, *fields = wire.decode(data)
+        if self.session is None:
+            if kind != wire.HELLO:
+                raise ProtocolViolation(Close.HELLO_EXPECTED, "HELLO comes first")
+            self._hello(*fields)
+            return
+        session, room = self.session, self.session.room
+        if kind == wire.INPUT:
+            room.receive(session, kind, fields)
+            return
+        room.count_message(session.seat, SYNC_COST if kind == wire.SYNC else 1)
+        if kind == wire.PING:
+            self.connection.push(wire.pong(fields[0], room.ticks))
+        elif kind == wire.LEAVE:
+            room.leave(session)
+            raise ProtocolViolation(Close.DONE, "left")
+        elif kind == wire.HELLO:
+            raise ProtocolViolation(Close.MALFORMED, "HELLO twice")
+        else:
+            room.receive(session, kind, fields)
+
+    def end(self) -> None:
+        """The connection is over."""
+        if self.session is not None:
+            self.session.room.disconnect(self.session, self.connection)
+
+    def _hello(self, version: int, schema: int, name: str, token: str | None, options: dict):
+        if version != wire.PROTOCOL_VERSION:
+            raise ProtocolViolation(
+                Close.VERSION, f"this server speaks version {wire.PROTOCOL_VERSION}; reload"
+            )
+        name = names.clean(name, 16, wire.NAME_BYTES) or names.DEFAULT_NAME
+        if self.replay is not None:
+            self.session = self.lobby.watch(self.replay, self.connection, name, schema)
+            self.session.room.announce = self._welcome
+            self._welcome()
+            return
+        ticket = options.get("ticket")
+        try:
+            self.session, resumed = self.lobby.enter(
+                self.room_id,
+                self.connection,
+                name=name,
+                token=token,
+                bot=options.get("bot") is True,
+                spectate=options.get("spectate") is True,
+                ticket=ticket if isinstance(ticket, str) else None,
+                schema=schema,
+            )
+        except ProtocolViolation as violation:
+            if violation.url is not None:
+                notice = wire.notice(violation.code, violation.reason, violation.url)
+                self.connection.push(notice)
+            raise
+        self._welcome(resumed)
+
+    def _welcome(self, resumed: bool = False) -> None:
+        session = self.session
+        about = {
+            "version": wire.PROTOCOL_VERSION,
+            **session.room.welcome(session),
+            "token": self.lobby.token_for(session),
+            "resumed": resumed,
+            "server": self.lobby.version,
+        }
+        self.connection.push(wire.welcome(about))

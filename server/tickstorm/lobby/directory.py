@@ -1,0 +1,472 @@
+"""Where the rooms are: nodes, rooms, and the seats that tickets hold.
+
+A *node* is one server process with an address of its own. Each tells the directory
+once a second (`beat`) that it lives, which rooms it has and who is in them; the answer
+says what it should open or close. Joins are decided here, each as a whole: the seat is
+held from the moment the ticket is given until the node counts its player, so that no
+room is ever promised to more players than it has seats.
+
+`MemoryDirectory` serves a single node and needs nothing. `RedisDirectory` serves many;
+its decisions are in `directory.lua`, and both answer alike (`tests/test_directory.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
+
+from .settings import RoomSettings
+
+BEAT_S = 1.0
+LEASE_S = 3.0
+"""A node that has not been heard of for so long is dead: its rooms go to others."""
+
+TICKET_S = 15.0
+ARRIVE_S = 10.0
+"""Time for a node to count the player of a used ticket, before the seat is free again."""
+
+PENDING_S = 60.0
+"""A room that was created and nobody came to is forgotten after this time."""
+
+KEY_S = 600.0
+STATE_S = 3600.0
+
+
+class Refused(Exception):
+    """The directory's no. `code`: ``full``, ``no_room``, ``no_node`` (none lives, or none has
+    space), ``away`` (the room's node doesn't answer), ``elsewhere`` (another node has the
+    room), ``ticket`` (unknown, used or expired)."""
+
+    def __init__(self, code: str):
+        super().__init__(code)
+        self.code = code
+
+
+class Unavailable(Exception):
+    """The directory does not answer."""
+
+
+class RoomInfo(NamedTuple):
+    """What the directory keeps about a room. `keep`: the node's own, open even when empty."""
+
+    settings: RoomSettings
+    keep: bool = False
+
+    def dump(self) -> str:
+        return json.dumps({"settings": asdict(self.settings)})
+
+    @classmethod
+    def load(cls, text: str) -> RoomInfo:
+        return cls(RoomSettings(**json.loads(text)["settings"]))
+
+
+class Place(NamedTuple):
+    """A room and where it is. `url` is None while its node doesn't answer."""
+
+    room: str
+    node: str
+    url: str | None
+    info: RoomInfo
+    players: int = 0  # seats taken, those held by tickets included
+    watching: int = 0
+    created: bool = False
+
+
+@dataclass
+class RoomReport:
+    """What a node says about one of its rooms. `arrived`: tickets whose players are counted."""
+
+    id: str
+    info: RoomInfo
+    players: int = 0
+    watching: int = 0
+    arrived: list[str] = field(default_factory=list)
+
+
+@dataclass
+class NodeReport:
+    """What a node says about itself. `closed`: rooms that it has closed since the last beat."""
+
+    node: str
+    url: str
+    seats: int
+    room_limit: int
+    draining: bool = False
+    rooms: list[RoomReport] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+
+
+class Orders(NamedTuple):
+    """What a node should do: rooms to open, to close (their owner's wish), rooms that another
+    node has by now, and the seats that tickets hold in each of its rooms."""
+
+    open: list[str]
+    close: list[str]
+    lost: list[str]
+    reserved: dict[str, int]
+
+
+class Directory(Protocol):
+    """Any call may raise `Refused` or `Unavailable`. `ticket` is an id, not yet signed."""
+
+    shared: bool  # do other nodes see it?
+
+    def beat(self, report: NodeReport) -> Orders:
+        """Renew the node's lease, or register it."""
+
+    def leave(self, node: str) -> None:
+        """The node ends. What it has shared of its rooms goes to others."""
+
+    def create(self, key: str, room: str, info: RoomInfo) -> Place:
+        """A room under a client's key: the one that was created under it before, or this one."""
+
+    def reserve(self, room: str, ticket: str, watch: bool, avoid: Iterable[str] = ()) -> Place:
+        """Hold a seat in a room. `avoid`: nodes that did not answer the client."""
+
+    def quick(
+        self, ticket: str, watch: bool, spare: str, info: RoomInfo, avoid: Iterable[str] = ()
+    ) -> Place:
+        """Hold a seat in the fullest public room of the same game that has one, or in a new room
+        `spare`."""
+
+    def redeem(self, node: str, room: str, ticket: str) -> tuple[RoomInfo, bool]:
+        """Use a ticket on the node that has its room. Returns the room and whether to watch."""
+
+    def find(self, room: str) -> Place:
+        """Where a room is."""
+
+    def rooms(self) -> list[Place]:
+        """The public rooms."""
+
+    def close(self, room: str) -> None:
+        """Have a room closed by its node."""
+
+    def save(self, node: str, room: str, state: bytes) -> None:
+        """Share a checkpoint of a room that this node has."""
+
+    def hand_over(self, node: str, room: str, state: bytes) -> Place:
+        """Give a room to another node. Returns where it is now."""
+
+    def fetch(self, node: str, room: str) -> tuple[RoomInfo, bytes | None]:
+        """A room that this node should have, and its last checkpoint."""
+
+
+# ------------------------------------------------------------------ in this process
+
+
+@dataclass
+class _Room:
+    info: RoomInfo
+    players: int = 0
+    watching: int = 0
+    held: dict[str, tuple[float, bool]] = field(default_factory=dict)  # until when, to watch?
+    arrived: dict[str, tuple[float, bool]] = field(default_factory=dict)
+    pending_until: float | None = None
+    closing: bool = False
+
+    @property
+    def reserved(self) -> int:
+        return sum(not watch for queue in (self.held, self.arrived) for _, watch in queue.values())
+
+    @property
+    def taken(self) -> int:
+        return self.players + self.reserved
+
+
+class MemoryDirectory:
+    """The directory of one node, in its own memory."""
+
+    shared = False
+
+    def __init__(self, clock: Callable[[], float] = monotonic):
+        self.clock = clock
+        self._rooms: dict[str, _Room] = {}
+        self._keys: dict[str, tuple[str, float]] = {}
+        self._node: NodeReport | None = None
+
+    def beat(self, report: NodeReport) -> Orders:
+        self._node = report
+        for id in report.closed:
+            self._rooms.pop(id, None)
+        orders = Orders([], [], [], {})
+        for said in report.rooms:
+            room = self._rooms.setdefault(said.id, _Room(said.info))
+            room.players, room.watching, room.pending_until = said.players, said.watching, None
+            for ticket in said.arrived:
+                room.arrived.pop(ticket, None)
+            if room.closing:
+                orders.close.append(said.id)
+        self._sweep()
+        orders.reserved.update((said.id, self._rooms[said.id].reserved) for said in report.rooms)
+        return orders
+
+    def leave(self, node: str) -> None:
+        self._node = None
+        self._rooms.clear()
+
+    def create(self, key: str, room: str, info: RoomInfo) -> Place:
+        self._sweep()
+        before, _ = self._keys.get(key, ("", 0))
+        if before in self._rooms:
+            return self._place(before)
+        self._open(room, info)
+        self._keys[key] = room, self.clock() + KEY_S
+        return self._place(room)._replace(created=True)
+
+    def reserve(self, room: str, ticket: str, watch: bool, avoid: Iterable[str] = ()) -> Place:
+        self._sweep()
+        known = self._rooms.get(room)
+        if known is None or known.closing:
+            raise Refused("no_room")
+        if self._node is None or self._node.node in avoid:
+            raise Refused("away")
+        if not watch and (known.taken >= known.info.settings.capacity or not self._seats_left()):
+            raise Refused("full")
+        known.held[ticket] = self.clock() + TICKET_S, watch
+        return self._place(room)
+
+    def quick(
+        self, ticket: str, watch: bool, spare: str, info: RoomInfo, avoid: Iterable[str] = ()
+    ) -> Place:
+        self._sweep()
+        if self._node is None or self._node.node in avoid:
+            raise Refused("no_node")
+        fits = [
+            (-room.taken, id)
+            for id, room in self._rooms.items()
+            if room.info.settings.public and not room.closing and self._seats_left()
+            if room.taken < room.info.settings.capacity
+            if room.info.settings.game == info.settings.game
+        ]
+        if not fits:
+            try:
+                self._open(spare, info)
+            except Refused:
+                raise Refused("full") from None
+        best = min(fits)[1] if fits else spare
+        return self.reserve(best, ticket, watch)
+
+    def redeem(self, node: str, room: str, ticket: str) -> tuple[RoomInfo, bool]:
+        self._sweep()
+        known = self._rooms.get(room)
+        if known is None:
+            raise Refused("no_room")
+        if ticket not in known.held:
+            raise Refused("ticket")
+        _, watch = known.held.pop(ticket)
+        known.arrived[ticket] = self.clock() + ARRIVE_S, watch
+        return known.info, watch
+
+    def find(self, room: str) -> Place:
+        if room not in self._rooms or self._rooms[room].closing:
+            raise Refused("no_room")
+        return self._place(room)
+
+    def rooms(self) -> list[Place]:
+        self._sweep()
+        return [
+            self._place(id)
+            for id, room in self._rooms.items()
+            if room.info.settings.public and not room.closing
+        ]
+
+    def close(self, room: str) -> None:
+        known = self._rooms.get(room)
+        if known is None:
+            raise Refused("no_room")
+        known.closing = True
+
+    def save(self, node: str, room: str, state: bytes) -> None:
+        pass  # nobody else could use it
+
+    def hand_over(self, node: str, room: str, state: bytes) -> Place:
+        raise Refused("no_node")
+
+    def fetch(self, node: str, room: str) -> tuple[RoomInfo, bytes | None]:
+        return self.find(room).info, None
+
+    def _seats_left(self) -> bool:
+        return sum(room.taken for room in self._rooms.values()) < self._node.seats
+
+    def _open(self, room: str, info: RoomInfo) -> None:
+        node = self._node
+        if node is None or node.draining or len(self._rooms) >= node.room_limit:
+            raise Refused("no_node")
+        if not self._seats_left():
+            raise Refused("no_node")
+        self._rooms[room] = _Room(info, pending_until=self.clock() + PENDING_S)
+
+    def _place(self, id: str) -> Place:
+        room, node = self._rooms[id], self._node
+        url = node.url if node else None
+        return Place(id, node.node if node else "", url, room.info, room.taken, room.watching)
+
+    def _sweep(self) -> None:
+        now = self.clock()
+        for id, room in list(self._rooms.items()):
+            for queue in (room.held, room.arrived):
+                for ticket in [t for t, (until, _) in queue.items() if until <= now]:
+                    del queue[ticket]
+            if room.pending_until is not None and room.pending_until <= now:
+                del self._rooms[id]
+        for key in [key for key, (_, until) in self._keys.items() if until <= now]:
+            del self._keys[key]
+
+
+# ------------------------------------------------------------------ in Redis
+
+_TIMES = [int(s * 1000) for s in (LEASE_S, TICKET_S, ARRIVE_S, PENDING_S, KEY_S, STATE_S)]
+
+TIMEOUT_S = 2.0
+THREADS = 8
+REST_S = 0.5
+"""After a failure, calls fail at once for so long, instead of all waiting for the same timeout."""
+
+
+class RedisDirectory:
+    """The directory of many nodes. Calls run in threads, never in the hub: a slow Redis makes
+    joins slow, not ticks."""
+
+    shared = True
+
+    def __init__(self, url: str):
+        from gevent.threadpool import ThreadPool
+        from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.exceptions import RedisError
+        from redis.retry import Retry
+
+        self._redis = Redis.from_url(
+            url,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            max_connections=2 * THREADS,
+            retry=Retry(NoBackoff(), 1),
+        )
+        # Relative, so that it can be read where its parents can't.
+        source = Path(os.path.relpath(Path(__file__).with_name("directory.lua"))).read_text()
+        self._script = self._redis.register_script(source)
+        with contextlib.suppress(RedisError):
+            self._redis.ping()  # imports what it needs while that can still be read
+        self._threads = ThreadPool(THREADS)
+        self._resting_until = 0.0
+
+    def _call(self, command: str, state: bytes = b"", **arguments: Any) -> tuple[Any, bytes | None]:
+        """Run a command of `directory.lua`; its answer, and the state if it has one."""
+        from redis.exceptions import RedisError
+
+        if command != "beat" and monotonic() < self._resting_until:
+            raise Unavailable("the directory does not answer")
+        text = json.dumps({**arguments, "times": _TIMES})
+        try:
+            reply = self._threads.apply(self._script, ([], [command, text, state]))
+        except (RedisError, OSError) as error:
+            self._resting_until = monotonic() + REST_S
+            raise Unavailable(f"the directory does not answer: {error}") from error
+        self._resting_until = 0.0
+        answer = json.loads(reply[0])
+        if "refused" in answer:
+            raise Refused(answer["refused"])
+        return answer, reply[1] if len(reply) > 1 else None
+
+    def beat(self, report: NodeReport) -> Orders:
+        about = {"url": report.url, "seats": report.seats, "rooms": report.room_limit}
+        rooms = [
+            {
+                **_described(said.id, said.info),
+                "players": said.players,
+                "watching": said.watching,
+                "arrived": said.arrived,
+            }
+            for said in report.rooms
+        ]
+        answer, _ = self._call(
+            "beat",
+            node=report.node,
+            about=json.dumps({**about, "draining": report.draining}),
+            rooms=rooms,
+            closed=report.closed,
+        )
+        # An empty table of Lua is neither list nor map.
+        lists = (list(answer[key]) for key in ("open", "close", "lost"))
+        return Orders(*lists, dict(answer["reserved"]))
+
+    def leave(self, node: str) -> None:
+        self._call("leave", node=node)
+
+    def create(self, key: str, room: str, info: RoomInfo) -> Place:
+        answer, _ = self._call("create", key=key, room=_described(room, info))
+        return _place(answer)
+
+    def reserve(self, room: str, ticket: str, watch: bool, avoid: Iterable[str] = ()) -> Place:
+        answer, _ = self._call("reserve", room=room, ticket=ticket, watch=watch, avoid=list(avoid))
+        return _place(answer)
+
+    def quick(
+        self, ticket: str, watch: bool, spare: str, info: RoomInfo, avoid: Iterable[str] = ()
+    ) -> Place:
+        answer, _ = self._call(
+            "quick", ticket=ticket, watch=watch, spare=_described(spare, info), avoid=list(avoid)
+        )
+        return _place(answer)
+
+    def redeem(self, node: str, room: str, ticket: str) -> tuple[RoomInfo, bool]:
+        answer, _ = self._call("redeem", node=node, room=room, ticket=ticket)
+        return RoomInfo.load(answer["info"]), answer["watch"]
+
+    def find(self, room: str) -> Place:
+        return _place(self._call("find", room=room)[0])
+
+    def rooms(self) -> list[Place]:
+        return [_place(answer) for answer in self._call("rooms")[0]]
+
+    def close(self, room: str) -> None:
+        self._call("close", room=room)
+
+    def save(self, node: str, room: str, state: bytes) -> None:
+        self._call("save", state, node=node, room=room)
+
+    def hand_over(self, node: str, room: str, state: bytes) -> Place:
+        return _place(self._call("hand_over", state, node=node, room=room)[0])
+
+    def fetch(self, node: str, room: str) -> tuple[RoomInfo, bytes | None]:
+        answer, state = self._call("fetch", node=node, room=room)
+        return RoomInfo.load(answer["info"]), state
+
+    def score(self, scores: dict[str, int]) -> None:
+        """Take note of what players have reached; the best of each name counts."""
+        self._call("score", scores=scores)
+
+    def top(self, count: int) -> list[tuple[str, int]]:
+        """The best of all nodes and all time."""
+        return [(name, points) for name, points in self._call("top", count=count)[0]]
+
+
+def _described(room: str, info: RoomInfo) -> dict[str, Any]:
+    described: dict[str, Any] = {"id": room, "info": info.dump()}
+    if info.settings.public:
+        described["capacity"] = info.settings.capacity
+    return described
+
+
+def _place(answer: dict[str, Any]) -> Place:
+    return Place(
+        answer["room"],
+        answer["node"],
+        answer["url"],
+        RoomInfo.load(answer["info"]),
+        answer["players"],
+        answer["watching"],
+        answer.get("created", False),
+    )
+
+
+def connect(url: str) -> Directory:
+    """The directory that an option names: ``memory`` or ``redis://…``."""
+    return MemoryDirectory() if url == "memory" else RedisDirectory(url)

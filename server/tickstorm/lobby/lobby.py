@@ -1,0 +1,455 @@
+"""The way in: which room, which seat, new or come back."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic, time
+from typing import IO, Protocol
+
+import gevent
+
+from .. import __version__
+from ..config import Config
+from ..games.catalogue import Catalogue, Entry, GameError
+from ..games.world import WorldSettings
+from ..protocol.wire import Close, ProtocolViolation
+from ..records import journal, replay, retention
+from ..rooms.crowd_room import CrowdRoom
+from ..rooms.session import Session
+from ..services.scores import Scores
+from ..transport.connection import Connection
+from . import tokens
+from .directory import RoomInfo
+from .settings import RoomSettings, of_node
+
+log = logging.getLogger("tickstorm.lobby")
+
+
+class Gate(Protocol):
+    """This process among others, as the lobby knows it (`node.py`)."""
+
+    id: str
+    draining: bool
+    known: bool  # to the directory
+    trouble: str  # why the directory can't be reached, or nothing
+
+    def admit(self, signed: str, room_id: str | None) -> tuple[CrowdRoom, bool, str]:
+        """Use a ticket: its room, whether to watch, its id. Raises ProtocolViolation."""
+
+    def arrived(self, room: str, ticket: str) -> None:
+        """The player of a used ticket has a seat now."""
+
+    def reserved(self, room: str) -> int:
+        """Seats of a room that are held for others."""
+
+    def bring(self, id: str) -> CrowdRoom | None:
+        """A room that isn't open here; None if there is none. Raises ProtocolViolation."""
+
+
+class Lobby:
+    """The rooms of this process, by id. `games`: what is played; `clock()`: seconds, monotonic.
+
+    `run_room(room)` starts the loop of a room that is opened later on; the rooms that were
+    opened by the constructor are up to whoever made the lobby.
+    """
+
+    version = __version__
+
+    def __init__(
+        self,
+        config: Config,
+        key: bytes,
+        games: Catalogue,
+        clock: Callable[[], float] = monotonic,
+    ):
+        self.config = config
+        self.games = games
+        self.clock = clock
+        self.rooms: dict[str, CrowdRoom] = {}
+        self.infos: dict[str, RoomInfo] = {}
+        self.started = time()
+        self.node: Gate | None = None
+        self.run_room: Callable[[CrowdRoom], None] = lambda room: None
+        self._key = key
+        self.closing: tuple[Close, str] | None = None
+        self._opening = 0  # replays
+        self._watched: set[replay.ReplayRoom] = set()
+        self._writer = journal.Writer() if config.journal == "on" else None
+        self.scores = Scores(Path(config.data_dir) / "scores.sqlite")
+        self._open_before()
+
+    def open(
+        self, room_id: str, info: RoomInfo | None = None, state: dict | None = None
+    ) -> CrowdRoom:
+        """A room with a world of its own: from `state` (see `dump`), the one in its journal, or
+        a new one. Without `info` it is one of the server's own, which never close. Raises
+        GameError if its game isn't here."""
+        info = info or RoomInfo(of_node(self.config, self.games.first), keep=True)
+        entry = self.games[info.settings.game]
+        room = self.rooms[room_id] = self._open_crowd(entry, room_id, info, state)
+        self.infos[room_id] = info
+        self._remember()
+        self.run_room(room)
+        return room
+
+    def _open_crowd(
+        self, entry: Entry, room_id: str, info: RoomInfo, state: dict | None
+    ) -> CrowdRoom:
+        game, config = entry.game, info.settings.config(self.config)
+        settings = WorldSettings(
+            tick_hz=config.tick_hz,
+            size=config.world_size,
+            players=config.max_players,
+            orbs=config.orbs,
+            round_s=info.settings.round_s,
+        )
+        header = journal.header_of(game, room_id, settings, self.config.seed)
+        folder = journal.folder_of(self.config.data_dir, room_id)
+        lock = journal.lock(folder) if self._writer is not None else None
+        back = journal.recover(game, folder, header) if lock is not None and state is None else None
+        if state is not None:
+            world, sessions = game.load_world(state["world"]), state["sessions"]
+            log.info("room %s goes on at tick %d with %d players", room_id, world.tick,
+                     len(sessions))  # fmt: skip
+        elif back is not None:
+            world, sessions, header["seed"] = back
+        else:
+            header["seed"] = self.config.seed or int.from_bytes(os.urandom(6), "little")
+            world, sessions = game.create_world(settings, header["seed"]), []
+            log.info("room %s opens with seed %d", room_id, header["seed"])
+        kept = self._journal(folder, header, lock)
+        return CrowdRoom(room_id, config, game, world, self.clock, kept, sessions, self.scores)
+
+    def shut(self, room_id: str, code: Close, reason: str, url: str | None = None) -> None:
+        """Close a room; its players are told, and where to go instead if that is known."""
+        room = self.rooms.pop(room_id)
+        del self.infos[room_id]
+        self._remember()
+        room.close(code, reason, url)
+        room.finish()
+        if room.journal is not None:
+            room.journal.unlock()
+
+    def dump(self, room_id: str) -> dict:
+        """A room's state, for `open` elsewhere."""
+        return self.rooms[room_id].dump()
+
+    @property
+    def default_id(self) -> str:
+        """The room that is always there: it is named after the first game."""
+        return self.games.first.name
+
+    @property
+    def default(self) -> CrowdRoom | None:
+        """Where players go who named no room: the server's own, or any public one."""
+        kept = [id for id, info in self.infos.items() if info.keep]
+        public = [id for id, info in self.infos.items() if info.settings.public]
+        return self.rooms[(kept or public)[0]] if kept or public else None
+
+    # Which rooms are open is noted in a file, so that a crash closes none, and for the bots.
+
+    @property
+    def _notes(self) -> Path:
+        return Path(self.config.data_dir) / f"rooms-{self.config.port}.json"
+
+    def _remember(self) -> None:
+        """Note the rooms that are open, but for the one that is always there, each with the
+        bots it gets: those that it wants, as long as the node has any left."""
+        rooms, left = {}, self.config.room_bots
+        for id, info in self.infos.items():
+            bots = 0 if info.keep else min(info.settings.bots, left)
+            left -= bots
+            if id != self.default_id:
+                rooms[id] = [asdict(info.settings), info.keep, bots]
+        if not rooms and not self._notes.exists():
+            return
+        try:
+            self._notes.parent.mkdir(parents=True, exist_ok=True)
+            fresh = self._notes.with_suffix(".new")
+            fresh.write_text(json.dumps(rooms))
+            fresh.replace(self._notes)
+        except OSError as error:
+            log.error("which rooms are open can't be noted: %s", error)
+
+    def _open_before(self) -> None:
+        """Open the rooms that were open before a crash, and the server's own."""
+        try:
+            noted = json.loads(self._notes.read_text())
+            infos = {
+                id: RoomInfo(RoomSettings(**settings), keep)
+                for id, (settings, keep, *_) in noted.items()
+            }
+        except FileNotFoundError:
+            infos = {}
+        except (OSError, ValueError, TypeError) as error:
+            log.error("which rooms were open can't be read: %s", error)
+            infos = {}
+        if self.config.directory == "memory":
+            self.open(self.default_id)
+        for id, info in infos.items():
+            try:
+                self.open(id, info)
+            except GameError as error:
+                log.error("room %s is not opened again: %s", id, error)
+        self.open_default()
+
+    def open_default(self) -> None:
+        """Open a room of the server's own, should there be none."""
+        if not any(info.keep for info in self.infos.values()):
+            # Of the same name on no two nodes, nor twice on one: the last may live elsewhere.
+            self.open(f"{self.default_id}-{os.urandom(4).hex()}")
+
+    def _journal(self, folder: Path, header: dict, lock: IO | None) -> journal.Journal | None:
+        if self._writer is None:
+            return None
+        if lock is None:
+            log.warning(
+                "room %s keeps no journal: another process has the one in DATA_DIR=%s",
+                header["room"], self.config.data_dir,
+            )  # fmt: skip
+            return None
+        config = self.config
+        return journal.Journal(
+            self._writer,
+            folder,
+            header,
+            limit_bytes=config.journal_megabytes << 20,
+            limit_s=config.journal_hours * 3600,
+            checkpoint_s=config.checkpoint_seconds,
+            lock=lock,
+        )
+
+    def enter(
+        self,
+        room_id: str | None,
+        connection: Connection,
+        name: str,
+        token: str | None,
+        bot: bool,
+        spectate: bool,
+        ticket: str | None = None,
+        schema: int = 0,
+    ) -> tuple[Session, bool]:
+        """The session of whoever connected, and whether it is an old one.
+
+        `schema` is the checksum of the game that the client knows, 0 for none. Raises
+        ProtocolViolation if there is no such room, no seat, or the token, the ticket or the
+        schema is not good.
+        """
+        if self.closing is not None:
+            raise ProtocolViolation(*self.closing)
+        if token:
+            session = self._resume(token, connection, schema)
+            if session is not None:
+                return session, True
+        if ticket is not None and self.node is not None:
+            room, spectate, ticket_id = self.node.admit(ticket, room_id)
+            _check_schema(schema, room)
+            session = self._sit(room, connection, name, bot, spectate)
+            if not spectate:
+                self.node.arrived(room.id, ticket_id)
+            return session, False
+        if room_id is None:
+            room_id = self.default and self.default.id
+        room = self.settled(room_id)
+        if room is None:
+            raise ProtocolViolation(Close.NO_ROOM, "there is no such room")
+        _check_schema(schema, room)
+        reserved = self.node.reserved(room.id) if self.node is not None else 0
+        if not spectate and room.players + reserved >= room.config.max_players:
+            raise ProtocolViolation(Close.FULL, "the room is full; try again later")
+        return self._sit(room, connection, name, bot, spectate), False
+
+    def _sit(self, room: CrowdRoom, connection: Connection, name: str, bot: bool, spectate: bool):
+        if spectate:
+            if sum(r.spectators for r in self.rooms.values()) >= self.config.max_spectators:
+                raise ProtocolViolation(Close.FULL, "no more spectators; try again later")
+            return room.spectate(name, connection)
+        if self.players >= self.config.max_players:
+            raise ProtocolViolation(Close.FULL, "the server is full; try again later")
+        return room.join(name, bot, connection)
+
+    def watch(self, name: str, connection: Connection, viewer: str, schema: int = 0) -> Session:
+        """A replay of its own for whoever connected.
+
+        Raises ProtocolViolation if there is nothing of this name, or too many are watched.
+        """
+        if self.closing is not None:
+            raise ProtocolViolation(*self.closing)
+        if self._opening + len(self._watched) >= self.config.max_replays:
+            raise ProtocolViolation(Close.FULL, "too many replays at once; try again later")
+        self._opening += 1
+        try:
+            paths = replay.paths_of(name, self.config.data_dir)
+            game = replay.game_of(paths, self.games)
+            reel = gevent.get_hub().threadpool.apply(replay.Reel, (game, paths))
+            room = replay.ReplayRoom(f"replay {name}", self.config, reel, self.clock)
+        except (journal.JournalError, OSError, KeyError, ValueError) as error:
+            log.info("no replay of %r: %s", name, error)
+            raise ProtocolViolation(Close.NO_ROOM, "there is no such replay") from error
+        finally:
+            self._opening -= 1
+        _check_schema(schema, room)
+        session = room.spectate(viewer, connection)
+        self._watched.add(room)
+        gevent.spawn(room.run).link(lambda _: self._watched.discard(room))
+        return session
+
+    def settled(self, room_id: str | None) -> CrowdRoom | None:
+        """The open room of this id; one that is just being handed over is waited for, for who
+        joins it now would be left behind."""
+        while (room := self.rooms.get(room_id)) is not None and room.held:
+            gevent.sleep(0.01)
+        return room
+
+    def token_for(self, session: Session) -> str:
+        """The token with which this session can be resumed."""
+        claim = tokens.Claim(session.room.id, session.id, time() + tokens.LIFETIME_S)
+        return tokens.sign(claim, self._key)
+
+    def listed(self, room_id: str) -> bool:
+        """May everyone know of this room, open or closed? Ids of private ones open them."""
+        info = self.infos.get(room_id)
+        if info is None:
+            return room_id.startswith(self.default_id)
+        return info.settings.public
+
+    def read_token(self, token: str) -> tokens.Claim | None:
+        """What a token of ours says."""
+        try:
+            return tokens.read(token, self._key)
+        except tokens.BadToken:
+            return None
+
+    def _resume(self, token: str, connection: Connection, schema: int) -> Session | None:
+        claim = self.read_token(token)
+        if claim is None:
+            raise ProtocolViolation(Close.TOKEN, "not a token of this server")
+        if claim.expires < time():
+            return None
+        room = self.settled(claim.room)
+        if room is None and self.node is not None:
+            room = self.node.bring(claim.room)
+        if room is None:
+            return None
+        _check_schema(schema, room)
+        return room.resume(claim.session, connection)
+
+    @property
+    def players(self) -> int:
+        return sum(room.players for room in self.rooms.values())
+
+    def health(self) -> dict:
+        """What `/healthz` says. `status` is "stalled" unless every room's ticks advance."""
+        first, node = self.default, self.node
+        draining = node is not None and node.draining
+        return {
+            "status": "stalled" if not self.alive() else "draining" if draining else "ok",
+            "tick": first.ticks if first else 0,
+            "tick_hz": self.config.tick_hz,
+            "players": self.players,
+            "rooms": len(self.rooms),
+            "version": __version__,
+            "stats": first.summary() if first else {},
+            "started": self.started,
+            "node": node.id if node else "",
+            "directory": (node.trouble or "ok") if node else "none",
+            "room_loads": {
+                id if self.infos[id].settings.public else f"private {n}": {
+                    "tick": room.ticks,
+                    "players": room.players,
+                    "away": room.away,
+                    "spectators": room.spectators,
+                    "busy": round(room.busy, 4),
+                    "share": round(room.shedding.share, 4),
+                    "skipped_ticks": room.skipped_ticks,
+                    "shedding": room.shedding.level.name,
+                }
+                for n, (id, room) in enumerate(self.rooms.items())
+            },
+        }
+
+    def unready(self) -> str:
+        """Why nobody new should be sent here, or nothing."""
+        node = self.node
+        if not self.alive():
+            return "its ticks stand still"
+        if node is not None and node.draining:
+            return "it is draining"
+        if node is not None and not node.known:
+            return "it is not in the directory yet"
+        return ""
+
+    def balance(self) -> None:
+        """Each room may use what the others leave of the process's time, and a fair share at
+        least; one that wants more sheds its own load, and the others' ticks stay on time."""
+        rooms = list(self.rooms.values())
+        for room, share in zip(rooms, shares([room.busy for room in rooms]), strict=True):
+            room.shedding.allow(share)
+
+    def tidy(self) -> None:
+        """Give the journals of closed rooms their end."""
+        if self._writer is None:
+            return
+        config = self.config
+        retention.tidy(
+            Path(config.data_dir),
+            self.default_id,
+            config.journal_megabytes << 20,
+            config.journal_hours * 3600,
+            time(),
+            gevent.get_hub().threadpool.apply,
+        )
+
+    def close(self, code: Close, reason: str) -> None:
+        """Tell everyone to go, and stop the loops."""
+        self.closing = code, reason
+        for room in [*self.rooms.values(), *self._watched]:
+            room.close(code, reason)
+
+    def finish(self) -> None:
+        """After `close`, when all have gone: end journals and scores. `finished`: all on disk."""
+        for room in self.rooms.values():
+            room.finish()
+        if self._writer is not None:
+            self._writer.stop()
+        self.scores.stop()
+
+    @property
+    def finished(self) -> bool:
+        return self.scores.stopped and (self._writer is None or self._writer.stopped)
+
+    def alive(self) -> bool:
+        """Do the ticks of all rooms advance?"""
+        return all(room.alive() for room in self.rooms.values())
+
+
+def _check_schema(schema: int, room: CrowdRoom) -> None:
+    """Raises ProtocolViolation if a client knows another game, or another version of it."""
+    if schema not in (0, room.schema):
+        raise ProtocolViolation(Close.SCHEMA, "the game has changed; reload")
+
+
+def shares(busy: list[float]) -> list[float]:
+    """Of a process's time, what each room may use that wants `busy` of it: who wants little gets
+    it, the others share evenly what is left; and nobody is denied what nobody wants.
+
+    >>> shares([0.1, 0.2]), shares([0.1, 2.0]), shares([0.2, 2.0, 3.0])
+    ([0.8, 0.9], [0.5, 0.9], [0.333333, 0.4, 0.4])
+    """
+    left, level = 1.0, 1.0
+    for place, wanted in enumerate(sorted(busy)):
+        level = left / (len(busy) - place)
+        if wanted > level:
+            break
+        left -= wanted
+    free = 1.0 - sum(min(wanted, level) for wanted in busy)
+    return [
+        round(level if wanted > level else max(1.0 / len(busy), free + wanted), 6)
+        for wanted in busy
+    ]

@@ -1,0 +1,104 @@
+"""What a room can be told: its name, who may find it, how large it is, how long a round lasts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from ..config import Config
+from ..games.catalogue import Catalogue, Entry
+from ..protocol import names
+
+NAME_CHARACTERS = 24
+MAX_ROUND_S = 3600
+MIN_ROUND_S = 30
+
+
+class SettingsError(ValueError):
+    """A setting isn't allowed. `field` names it; the message says what is."""
+
+    def __init__(self, field: str, message: str):
+        super().__init__(f"{field}: {message}")
+        self.field = field
+
+
+@dataclass(frozen=True)
+class RoomSettings:
+    """One room's settings; they travel through the directory as a map."""
+
+    game: str = ""  # name of the game that is played in it
+    name: str = ""
+    public: bool = True  # listed, and open to quick play; else only by its code
+    capacity: int = 100  # players, bots included
+    size: int = 4096  # side of the square world, units
+    tick_hz: int = 20
+    bots: int = 0
+    round_s: int = 0  # length of a round; 0: one match without end
+
+    def config(self, node: Config) -> Config:
+        """The configuration of a room with these settings on a node."""
+        return replace(node, max_players=self.capacity, world_size=self.size, tick_hz=self.tick_hz)
+
+
+def of_node(config: Config, game: Entry) -> RoomSettings:
+    """The settings of the rooms of a game that a node opens by itself."""
+    return RoomSettings(
+        game=game.name,
+        name=game.title,
+        capacity=min(config.room_players or config.max_players, config.max_players),
+        size=config.world_size,
+        tick_hz=config.tick_hz,
+        bots=config.bots,
+        round_s=config.round_seconds,
+    )
+
+
+def parse(data: dict[str, Any], config: Config, games: Catalogue) -> RoomSettings:
+    """The settings in a client's request; what is missing is as in the node's own rooms.
+
+    Raises SettingsError.
+
+    >>> games = Catalogue([Entry("duel", "crowd", "Duel", None)])
+    >>> parse({"name": "Mine", "capacity": 2}, Config(), games).capacity
+    2
+    >>> parse({"tick_hz": 500}, Config(), games)
+    Traceback (most recent call last):
+        ...
+    tickstorm.lobby.settings.SettingsError: tick_hz: a whole number from 10 to 60
+    """
+    chosen: dict[str, Any] = {"name": "Private room", "public": False, "bots": 0, "round_s": 0}
+    for key, value in data.items():
+        if key not in {field.name for field in fields(RoomSettings)}:
+            raise SettingsError(key, "there is no such setting")
+        chosen[key] = value
+    if not isinstance(chosen["name"], str):
+        raise SettingsError("name", "text")
+    chosen["name"] = names.clean(chosen["name"], NAME_CHARACTERS) or "Private room"
+    if not isinstance(chosen["public"], bool):
+        raise SettingsError("public", "true or false")
+    chosen.setdefault("game", games.first.name)
+    settings = replace(of_node(config, game_named(chosen["game"], games)), **chosen)
+    option = {field.name: field.metadata for field in fields(Config)}
+    size, hz = option["world_size"], option["tick_hz"]
+    _check("capacity", settings.capacity, 1, config.max_players)
+    _check("size", settings.size, size["low"], size["high"], size["multiple"])
+    _check("tick_hz", settings.tick_hz, hz["low"], hz["high"])
+    if settings.bots and not config.room_bots:
+        raise SettingsError("bots", "0, for this server has none for rooms (ROOM_BOTS=0)")
+    _check("bots", settings.bots, 0, min(config.room_bots, settings.capacity - 1))
+    if settings.round_s != 0:
+        _check("round_s", settings.round_s, MIN_ROUND_S, MAX_ROUND_S)
+    return settings
+
+
+def game_named(name: object, games: Catalogue) -> Entry:
+    """The game that a request names. Raises SettingsError."""
+    if not isinstance(name, str) or name not in games:
+        raise SettingsError("game", f"one of {', '.join(games.names)}")
+    return games[name]
+
+
+def _check(name: str, value: object, low: int, high: int, multiple: int = 1) -> None:
+    if type(value) is not int or not low <= value <= high or value % multiple:
+        step = f", a multiple of {multiple}" if multiple > 1 else ""
+        raise SettingsError(name, f"a whole number from {low} to {high}{step}")

@@ -1,0 +1,369 @@
+"""The HTTP side: the page and its files, `/healthz`, and the upgrade at `/ws`.
+
+Plain WSGI. What only uWSGI can do, handing out the socket of an upgraded request,
+is passed in as `take_socket`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import logging
+import mimetypes
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from pathlib import Path
+from time import monotonic
+from urllib.parse import parse_qs
+
+from gevent import get_hub
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHeader, NegotiationError
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from ..config import Config
+from ..games.catalogue import CROWD
+from ..protocol.layout import layout_of
+from ..protocol.wire import SUBPROTOCOL, Close
+from ..records import replay
+from ..transport.connection import Connection
+from . import api
+from .conversation import Conversation
+from .lobby import Lobby
+from .node import Node
+
+log = logging.getLogger("tickstorm.web")
+
+SECURITY_HEADERS = [
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self' ws: wss:; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+]
+
+INPUT_BYTES = 64
+"""What an input takes on the average in games that say no size."""
+
+LOG_AGAIN_S = 60.0
+"""An address whose connections misbehave is logged so often at most."""
+
+StartResponse = Callable[..., Callable[[bytes], None]]
+
+
+class Web:
+    """The WSGI application."""
+
+    def __init__(
+        self, config: Config, lobby: Lobby, node: Node | None, take_socket: Callable[[], int]
+    ):
+        self.config = config
+        self.lobby = lobby
+        self.node = node
+        self.refused: Counter[str] = Counter()
+        """Upgrades not granted, by reason."""
+        self.closed: Counter[str] = Counter()
+        """Connections ended, by the name of the close code, or LOST."""
+        self.websockets: set[int] = set()
+        """Descriptors of the open connections."""
+        self.api = api.Api(config, lobby, node)
+        self._take_socket = take_socket
+        # Relative, so that it can be read where its parents can't (see privileges.py).
+        page = lobby.games.first.page
+        self._files = _files(Path(os.path.relpath(page))) if page is not None else {}
+        frames = [layout_of(e.game).input_frame for e in lobby.games if e.kind == CROWD]
+        self._input_size = max((frame.size for frame in frames), default=INPUT_BYTES)
+        self._origins = _listed(config.allowed_origins)
+        self._proxies = _listed(config.trusted_proxies)
+        self._open: Counter[str] = Counter()  # sockets by address
+        self._logged: dict[str, float] = {}  # when, by address
+
+    def __call__(self, environ: dict, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "/")
+        if path == "/ws":
+            return self._upgrade(environ, start_response)
+        method = environ.get("REQUEST_METHOD", "")  # a malformed request has none
+        if path.startswith("/api/"):
+            return self._api(method, path, environ, start_response)
+        if path == "/drain":
+            return self._drain(method, environ, start_response)
+        if method not in ("GET", "HEAD"):
+            return _answer(start_response, "405 Method Not Allowed", b"GET and HEAD only\n",
+                           headers=[("Allow", "GET, HEAD")])  # fmt: skip
+        if path == "/healthz":
+            answer = self._health(start_response)
+        elif path == "/readyz":
+            answer = self._ready(start_response)
+        elif path == "/scores.json":
+            answer = _json(start_response, {"scores": self.lobby.scores.top})
+        elif path == "/replays.json":
+            rows = get_hub().threadpool.apply(
+                replay.listing, (self.config.data_dir, self.lobby.games)
+            )
+            rows = [row for row in rows if self.lobby.listed(row["room"])]
+            answer = _json(start_response, {"replays": rows})
+        else:
+            answer = self._file(path, environ, start_response)
+        return [] if method == "HEAD" else answer
+
+    def _api(
+        self, method: str, path: str, environ: dict, start_response: StartResponse
+    ) -> list[bytes]:
+        origins = self._allowed_origins(environ)
+        if origins is not None and environ.get("HTTP_ORIGIN") not in origins:
+            return _answer(start_response, "403 Forbidden", b'{"error": "origin"}\n',
+                           "application/json")  # fmt: skip
+        secure = self._forwarded(environ, "HTTP_X_FORWARDED_PROTO", environ["wsgi.url_scheme"])
+        request = api.Request(
+            method,
+            path,
+            _site(self._address(environ)),
+            f"{'wss' if secure == 'https' else 'ws'}://{environ.get('HTTP_HOST', '')}",
+            environ.get("CONTENT_TYPE", ""),
+            environ.get("HTTP_AUTHORIZATION", ""),
+            environ["wsgi.input"].read,
+        )
+        status, data, headers = self.api.answer(request)
+        body = json.dumps(data).encode() + b"\n"
+        return _answer(
+            start_response, f"{status.value} {status.phrase}", body, "application/json", headers
+        )
+
+    def _forwarded(self, environ: dict, header: str, default: str) -> str:
+        """What a trusted proxy says of the client's side."""
+        trusted = environ.get("REMOTE_ADDR", "") in self._proxies
+        return environ.get(header, default) if trusted else default
+
+    # ------------------------------------------------------------------ pages
+
+    def _health(self, start_response: StartResponse) -> list[bytes]:
+        health = self.lobby.health()
+        health["refused"] = dict(self.refused)
+        health["closed"] = dict(self.closed)
+        status = "503 Service Unavailable" if health["status"] == "stalled" else "200 OK"
+        return _json(start_response, health, status)
+
+    def _ready(self, start_response: StartResponse) -> list[bytes]:
+        why = self.lobby.unready()
+        status = "503 Service Unavailable" if why else "200 OK"
+        return _json(start_response, {"ready": not why, "why": why}, status)
+
+    def _drain(self, method: str, environ: dict, start_response: StartResponse) -> list[bytes]:
+        """GET and POST /drain, for whoever runs the node: API.md."""
+
+        def refuse(status: str, error: str, message: str, *headers: tuple) -> list[bytes]:
+            body = json.dumps({"error": error, "message": message}).encode() + b"\n"
+            return _answer(start_response, status, body, "application/json", headers)
+
+        node = self.node
+        if method not in ("GET", "POST"):
+            return refuse("405 Method Not Allowed", "method", "GET, POST only",
+                          ("Allow", "GET, POST"))  # fmt: skip
+        scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return refuse("401 Unauthorized", "token", "Send `Authorization: Bearer <token>`; "
+                          "`python -m tickstorm.lobby.drain --token` prints it.",
+                          ("WWW-Authenticate", "Bearer"))  # fmt: skip
+        if not node.may_drain(token.strip()):
+            return refuse("403 Forbidden", "token", "This is not this node's drain token.")
+        if method == "POST":
+            if not node.directory.shared:
+                return refuse("409 Conflict", "alone", "DIRECTORY=memory: no other node could "
+                              "take the rooms; a stop keeps them in their journals.")  # fmt: skip
+            node.drain()
+        return _json(start_response, node.progress(), "202 Accepted" if method == "POST" else
+                     "200 OK")  # fmt: skip
+
+    def _file(self, path: str, environ: dict, start_response: StartResponse) -> list[bytes]:
+        # Only names that were there at the start: no path is ever made from a request.
+        file = self._files.get("/index.html" if path == "/" else path)
+        if file is None:
+            return _answer(start_response, "404 Not Found", b"no such page\n")
+        body = file.read_bytes()
+        tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
+        headers = [("ETag", tag)]
+        if tag in environ.get("HTTP_IF_NONE_MATCH", ""):
+            return _answer(start_response, "304 Not Modified", b"", headers=headers)
+        kind = "text/javascript" if file.suffix == ".js" else mimetypes.guess_type(file.name)[0]
+        return _answer(start_response, "200 OK", body, kind or "application/octet-stream", headers)
+
+    # ------------------------------------------------------------------ the upgrade
+
+    def _upgrade(self, environ: dict, start_response: StartResponse) -> list[bytes]:
+        def refuse(reason: str, status: str, text: bytes) -> list[bytes]:
+            self.refused[reason] += 1
+            return _answer(start_response, status, text)
+
+        if environ.get("REQUEST_METHOD") != "GET":
+            return refuse("method", "405 Method Not Allowed", b"GET only\n")
+        if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
+            # Its bytes would be taken for frames by us, and not by a proxy between.
+            return refuse("body", "400 Bad Request", b"an upgrade has no body\n")
+        address = self._address(environ)
+        site, limit = _site(address), self.config.max_connections_per_address
+        if limit and self._open[site] >= limit:
+            return refuse("address", "429 Too Many Requests", b"too many connections\n")
+        if len(self.websockets) >= self.config.max_websockets:
+            return refuse("full", "503 Service Unavailable", b"full; try again later\n")
+        handshake = ServerProtocol(
+            origins=self._allowed_origins(environ),
+            subprotocols=[SUBPROTOCOL],
+            select_subprotocol=_require_subprotocol,
+        )
+        try:
+            response = handshake.accept(websocket_request(environ))
+        except InvalidHeader:
+            return refuse("handshake", "400 Bad Request", b"a header is malformed\n")
+        headers = list(response.headers.raw_items())
+        status = f"{response.status_code} {response.reason_phrase}"
+        if response.status_code != 101:
+            self.refused["handshake"] += 1
+            headers = [h for h in headers if h[0].lower() != "connection"]
+            start_response(status, headers)
+            return [response.body or b""]
+
+        start_response(status, headers)(b"")
+        fd = self._take_socket()
+        self._open[site] += 1
+        self.websockets.add(fd)
+        try:
+            self._serve(fd, environ, address)
+        finally:
+            self.websockets.discard(fd)
+            self._open[site] -= 1
+            if not self._open[site]:
+                del self._open[site]
+        return []
+
+    def _serve(self, fd: int, environ: dict, address: str) -> None:
+        query = parse_qs(environ.get("QUERY_STRING", ""))
+        config = self.config
+        connection = Connection(
+            fd,
+            ServerProtocol(state=State.OPEN, max_size=config.max_message_bytes),
+            lambda data: conversation.receive(data),
+            config.send_buffer,
+            bytes_per_second=config.message_rate * self._input_size + config.max_message_bytes,
+        )
+        connection.deadline = monotonic() + config.hello_seconds
+        room, watched = (query.get(key, [None])[0] for key in ("room", "replay"))
+        conversation = Conversation(self.lobby, room, connection, watched)
+        try:
+            connection.run()
+        except Exception:  # one client's trouble is not to become another's
+            log.exception("a connection from %s failed", address)
+            connection.close(Close.INTERNAL, "the server failed")
+        finally:
+            conversation.end()
+            self._count(connection, address)
+            connection.finish()
+
+    def _count(self, connection: Connection, address: str) -> None:
+        """A connection has ended: count why, and log each troublemaker now and then."""
+        if connection.closing is None:
+            self.closed["LOST"] += 1
+            return
+        code, reason = connection.closing
+        self.closed[code.name] += 1
+        if code in (Close.DONE, Close.GOING_AWAY, Close.RESTART):
+            return
+        now = monotonic()
+        if now - self._logged.get(address, -LOG_AGAIN_S) >= LOG_AGAIN_S:
+            if len(self._logged) >= 1000:
+                self._logged.clear()
+            self._logged[address] = now
+            log.info("closed %s from %s: %s", code, address, reason)
+
+    def _allowed_origins(self, environ: dict) -> list[str | None] | None:
+        """The server's own host, whatever is configured, and clients that are no browsers."""
+        if "*" in self._origins:
+            return None
+        host = environ.get("HTTP_HOST", "")
+        return [f"http://{host}", f"https://{host}", *self._origins, None]
+
+    def _address(self, environ: dict) -> str:
+        """The client's address; behind a trusted proxy, the last one that it has added."""
+        address = environ.get("REMOTE_ADDR", "")
+        if address in self._proxies:
+            forwarded = _listed(environ.get("HTTP_X_FORWARDED_FOR", ""))
+            for hop in reversed(forwarded):
+                if hop not in self._proxies:
+                    return hop
+        return address
+
+
+def _site(address: str) -> str:
+    """What counts as one address: IPv6 users have 2**64 of them.
+
+    >>> _site("192.0.2.7"), _site("2001:db8:1:2:3::4")
+    ('192.0.2.7', '2001:db8:1:2::')
+    """
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return address
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False).network_address)
+
+
+def _require_subprotocol(protocol: ServerProtocol, offered: list[str]) -> str:
+    if SUBPROTOCOL not in offered:
+        raise NegotiationError(f"this server speaks the subprotocol {SUBPROTOCOL}")
+    return SUBPROTOCOL
+
+
+def websocket_request(environ: dict) -> Request:
+    """The request as the codec wants to check it."""
+    headers = Headers()
+    for key, value in environ.items():
+        if key.startswith("HTTP_"):
+            headers[key[5:].replace("_", "-").title()] = value
+    path = environ.get("PATH_INFO", "/")
+    return Request(path, headers, method="GET", protocol=environ.get("SERVER_PROTOCOL", "HTTP/1.0"))
+
+
+def _files(root: Path) -> dict[str, Path]:
+    """What is served, by the path it is asked for."""
+    files = (p for p in root.rglob("*") if p.is_file() and not p.name.startswith("."))
+    return {"/" + p.relative_to(root).as_posix(): p for p in files}
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _json(start_response: StartResponse, value: dict, status: str = "200 OK") -> list[bytes]:
+    body = json.dumps(value, indent=1).encode() + b"\n"
+    return _answer(start_response, status, body, "application/json")
+
+
+def _answer(
+    start_response: StartResponse,
+    status: str,
+    body: bytes,
+    kind: str = "text/plain; charset=utf-8",
+    headers: Iterable[tuple[str, str]] = (),
+) -> list[bytes]:
+    start_response(
+        status,
+        [
+            ("Content-Type", kind),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-cache"),
+            *SECURITY_HEADERS,
+            *headers,
+        ],
+    )
+    return [body]

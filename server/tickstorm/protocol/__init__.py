@@ -1,0 +1,1 @@
+"""Every message, its limits and its layout."""

@@ -1,0 +1,1 @@
+"""What is kept: journals, replays, and for how long."""

@@ -1,0 +1,49 @@
+"""The journal of a room: what went into its world, tick by tick, and what came out.
+
+One mechanism with four uses: a room comes back after a crash or a deploy (`recover`),
+a match can be watched again (`records/replay.py`), a difference between two builds is found
+at its first tick (`verify`), and a bug can be carried elsewhere (`export`).
+
+A journal is a folder of *segments*. A segment is a file that needs no other: it begins
+with a header and a checkpoint, then come the ticks, with a checkpoint every few seconds.
+
+Read in this order:
+
+* `format.py`: records and the frames around them, to bytes and back;
+* `folder.py`: where a room's journal is, who has it, how it is set aside;
+* `recording.py`: the game loop's side, which packs records and never waits;
+* `writer.py`: the thread's side: writing, syncing, rotation, a disk that fails;
+* `playback.py`, `recovery.py`: from records back to a world, and to a room;
+* `verification.py`, `export.py`, `__main__.py`: looking into a journal.
+
+    python -m tickstorm.records.journal verify PATH    re-simulate and compare
+    python -m tickstorm.records.journal info PATH      what there is
+    python -m tickstorm.records.journal export PATH …  some ticks, as JSON or a journal
+"""
+
+from .folder import folder_of, lock, segments
+from .format import CHECKPOINT, HEADER, TICK, Damage, JournalError, header_of, read
+from .playback import apply, step
+from .recording import Journal
+from .recovery import recover
+from .verification import verify
+from .writer import Writer
+
+__all__ = [
+    "CHECKPOINT",
+    "HEADER",
+    "TICK",
+    "Damage",
+    "Journal",
+    "JournalError",
+    "Writer",
+    "apply",
+    "folder_of",
+    "header_of",
+    "lock",
+    "read",
+    "recover",
+    "segments",
+    "step",
+    "verify",
+]

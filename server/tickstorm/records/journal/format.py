@@ -1,0 +1,218 @@
+"""The format of a journal: records, the frames around them, and how damage shows.
+
+A segment is `MAGIC` and then records, each in a frame::
+
+    length u32 | CRC-32 of length and payload u32 | payload
+
+little-endian; the highest bit of `length` says that the payload is deflated. A payload
+is a msgpack array::
+
+    [HEADER, {format, game, schema, build, room, seed, settings, created, lost}]
+    [CHECKPOINT, tick, checksum, world, sessions, events]
+    [TICK, tick, events, commands, checksum, columns]
+
+* `events`, in the order in which they happened before the step: a join is
+  ``[slot, name, bot, session]``, a leave ``[slot]``. A checkpoint's own events came after
+  the step of its tick (there are some only where a journal was closed);
+* `commands`: the rows of STEP_COMMAND that `World.step` was given, as they were;
+* `checksum`: `World.checksum()` after the step; `columns`: a CRC-32 per published column
+  (see `column_checksums`);
+* `world`: `World.dump()`; `sessions`: ``[[session, slot, name, bot], …]`` of the players.
+
+Files may be torn, flipped or foreign: reading believes only what its checksum confirms.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from ... import __version__
+from ...games.game import Game
+from ...games.world import KindView, WorldSettings
+
+FORMAT = 2
+MAGIC = b"TICKSTORM JOURNAL\n"
+HEADER, CHECKPOINT, TICK = range(3)
+
+_FRAME = struct.Struct("<II")
+_DEFLATED = 1 << 31
+_MAX_RECORD = 1 << 29  # bytes; what claims to be longer is damage
+_DEFLATE_FROM = 512  # bytes; shorter payloads gain too little
+
+
+class JournalError(ValueError):
+    """This journal can't be used; the message says why."""
+
+
+# ------------------------------------------------------------------ what records hold
+
+
+def header_of(game: Game, room: str, settings: WorldSettings, seed: int) -> dict[str, Any]:
+    """What a segment says about itself; `created` and `lost` come when it is begun."""
+    return {
+        "format": FORMAT,
+        "game": game.name,
+        "schema": game.checksum(),
+        "build": __version__,
+        "room": room,
+        "seed": seed,
+        "settings": asdict(settings),
+    }
+
+
+def check(header: dict[str, Any], game: Game) -> None:
+    """Raises JournalError if this build of `game` can't step what the header describes."""
+    if header["format"] != FORMAT:
+        raise JournalError(f"it has format {header['format']}, this build reads {FORMAT}")
+    if header["game"] != game.name:
+        raise JournalError(f"it is of the game {header['game']!r}, not of {game.name!r}")
+    if header["schema"] != game.checksum():
+        raise JournalError(
+            f"it is of schema {header['schema']:#010x} (build {header['build']}), "
+            f"the game now has {game.checksum():#010x}"
+        )
+
+
+def column_checksums(views: Iterable[KindView]) -> list[int]:
+    """A CRC-32 of the present entities' slots and of each of their published columns,
+    kind by kind, in the order of `column_names`."""
+    sums = []
+    for view in views:
+        present = np.flatnonzero(view.present)
+        sums.append(zlib.crc32(present))
+        for rows in (view.mutable, view.static):
+            for name in rows.dtype.names or ():
+                sums.append(zlib.crc32(np.ascontiguousarray(rows[name][present])))
+    return sums
+
+
+def column_names(game: Game) -> list[str]:
+    """What `column_checksums` are of."""
+    names = []
+    for kind in game.KINDS:
+        columns = (*kind.dtype("delta", "state").names, *kind.dtype("static").names)
+        names += [f"{kind.name}.{name}" for name in ("present", *columns)]
+    return names
+
+
+# ------------------------------------------------------------------ records to bytes
+
+
+def pack(record: list) -> bytes:
+    """The payload that holds a record: all that the game loop spends on the file."""
+    return msgpack.packb(record)
+
+
+def frame(payload: bytes) -> bytes:
+    """A payload as it stands in the file, deflated if that pays: for the writer's thread."""
+    mark = 0
+    if len(payload) >= _DEFLATE_FROM:
+        deflated = zlib.compress(payload, 1)
+        if len(deflated) < len(payload):
+            payload, mark = deflated, _DEFLATED
+    length = len(payload) | mark
+    crc = zlib.crc32(payload, zlib.crc32(length.to_bytes(4, "little")))
+    return _FRAME.pack(length, crc) + payload
+
+
+# ------------------------------------------------------------------ bytes to records
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Bytes of a segment that are no record."""
+
+    path: Path
+    offset: int
+    reason: str
+    torn: bool  # the file ends within a record: its writing was cut off
+
+    def __str__(self) -> str:
+        return f"{self.path.name}: {self.reason} at byte {self.offset}"
+
+
+def read(path: Path) -> Iterator[list | Damage]:
+    """The records of a segment, and what is damaged between or after them.
+
+    A record whose bytes changed is passed over if the next one is whole; otherwise
+    nothing more of the file is believed.
+    """
+    data = memoryview(path.read_bytes())
+    if data[: len(MAGIC)] != MAGIC:
+        torn = MAGIC.startswith(data)
+        yield Damage(path, 0, "the start of a journal is missing", torn)
+        return
+    at = len(MAGIC)
+    while at < len(data):
+        payload, end = _unframe(data, at)
+        if payload is None:
+            cut = end > len(data)
+            yield Damage(path, at, "a record is " + ("cut off" if cut else "damaged"), torn=cut)
+            if cut or (end < len(data) and _unframe(data, end)[0] is None):
+                return
+        else:
+            try:
+                yield msgpack.unpackb(payload, strict_map_key=False)
+            except ValueError as error:
+                yield Damage(path, at, f"a record is no msgpack ({error})", torn=False)
+        at = end
+
+
+def skim(path: Path) -> Iterator[tuple[int, int, Any]]:
+    """``(offset, type, second field)`` of a segment's records, up to the first that is damaged.
+
+    The rest of them, which is nearly all, is not decoded.
+    """
+    data = memoryview(path.read_bytes())
+    at = len(MAGIC)
+    while True:
+        payload, end = _unframe(data, at)
+        if payload is None:
+            return
+        reader = msgpack.Unpacker(strict_map_key=False)
+        reader.feed(payload)
+        reader.read_array_header()
+        yield at, reader.unpack(), reader.unpack()
+        at = end
+
+
+def read_one(path: Path, offset: int = len(MAGIC)) -> list:
+    """The record at `offset`, by default the first. Raises JournalError if it isn't there."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            start = file.read(_FRAME.size)
+            claimed = _FRAME.unpack(start)[0] & ~_DEFLATED if len(start) == _FRAME.size else 0
+            data = memoryview(start + file.read(min(claimed, _MAX_RECORD)))
+    except OSError as error:
+        raise JournalError(f"the journal is gone: {error}") from error
+    payload, _ = _unframe(data, 0)
+    if payload is None:
+        raise JournalError("a record is damaged")
+    return msgpack.unpackb(payload, strict_map_key=False)
+
+
+def _unframe(data: memoryview, at: int) -> tuple[bytes | memoryview | None, int]:
+    """The payload of the frame at `at`, None if it is damaged, and where the frame ends."""
+    if at + _FRAME.size > len(data):
+        return None, len(data) + 1
+    length, crc = _FRAME.unpack_from(data, at)
+    size = length & ~_DEFLATED
+    end = at + _FRAME.size + size
+    if size > _MAX_RECORD or end > len(data):
+        return None, len(data) + 1
+    payload = data[at + _FRAME.size : end]
+    if zlib.crc32(payload, zlib.crc32(data[at : at + 4])) != crc:
+        return None, end
+    try:
+        return zlib.decompress(payload) if length & _DEFLATED else payload, end
+    except zlib.error:
+        return None, end

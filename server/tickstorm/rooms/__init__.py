@@ -1,0 +1,1 @@
+"""Rooms that run: ticks, seats, sessions, inputs, shedding."""

@@ -1,0 +1,622 @@
+"""A crowd room: one world, its sessions, and the loop that brings them together.
+
+`CrowdRoom.tick` is the table of contents of this server.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from errno import EAGAIN, EINTR
+from time import monotonic
+from typing import Any
+
+import gevent
+import numpy as np
+
+from ..config import Config
+from ..games.game import Game
+from ..games.world import World
+from ..protocol import names, wire
+from ..protocol.layout import layout_of
+from ..protocol.wire import NO_SLOT, Close, ProtocolViolation
+from ..records.journal import Journal
+from ..replication import snapshot
+from ..replication.history import RING, KindHistory
+from ..replication.interest import CELL_SIZE, Grid
+from ..replication.snapshot import Snapshots
+from ..services.scores import Score, Scores
+from ..transport.connection import Connection
+from ..transport.sockets import open_sockets
+from . import inputs
+from .inputs import InputBuffer
+from .metrics import Metrics
+from .seats import NEVER, Seats
+from .session import CHAT_BURST, Session
+from .shedding import Shedding
+from .ticker import Ticker
+
+log = logging.getLogger("tickstorm.room")
+
+QUEUE_ROWS = 65536
+"""Inputs that owner greenlets may queue between two ticks; what is beyond is dropped, counted."""
+
+SCORES_S = 5
+"""Seconds between offers of the players' scores to the all-time list."""
+
+BREATH_S = 1e-4
+"""What the loop sleeps at least, even when late. Sleeping for 0 s would only let other greenlets
+run that are ready: gevent looks at sockets and timers after some fifty of such turns."""
+
+STALLED_AFTER_S = 2.0
+"""Without a tick for so long, the room is not alive."""
+
+
+class CrowdRoom:
+    """One world and those in it. Nothing here blocks; all of it runs in the worker's one thread."""
+
+    cell_size = CELL_SIZE
+
+    def __init__(
+        self,
+        id: str,
+        config: Config,
+        game: Game,
+        world: World,
+        clock: Callable[[], float] = monotonic,
+        journal: Journal | None = None,
+        sessions: Iterable[list] = (),
+        scores: Scores | None = None,
+    ):
+        """`sessions`: players that are in `world` already, as in a checkpoint of the journal."""
+        self.id = id
+        self.config = config
+        self.game = game
+        self.layout = layout_of(game)
+        self.schema = self.layout.schema
+        self.announce: Callable[[], None] = lambda: None
+        """Called when what a client knows is void, before the next snapshot: WELCOME comes anew."""
+        self.world = world
+        self.clock = clock
+        self.journal = journal
+        self._scores = scores if "score" in game.SELF.names else None
+        self.metrics = Metrics()
+        self.shedding = Shedding(config.tick_hz)
+        self.sessions: dict[str, Session] = {}
+        self.players = 0
+        self.last_tick_at = clock()
+        self._ticker = Ticker(config.tick_hz, clock())
+        self._seats = Seats(config.max_players + config.max_spectators)
+        self._connections: list[Connection | None] = [None] * self._seats.count
+        self._inputs = InputBuffer(self._seats.count, self.layout.input_row)
+        self._queue: list[tuple[int, bytes]] = []
+        self._grid = Grid(config.world_size)
+        views = world.view()
+        self._histories = [
+            KindHistory(kind, len(view.present), self._grid)
+            for kind, view in zip(game.KINDS, views, strict=True)
+        ]
+        self._sockets = open_sockets(config.sockets, self._connections, self.layout.input_frame)
+        self._public: list[bytes] = []
+        self._waiting: set[Connection] = set()  # with bytes that have yet to go out
+        self._joins, self._joined_at = 0.0, clock()
+        self._running = True
+        self._rest_s = 0.0  # what the other rooms are owed before the next tick
+        self.held = False  # no tick begins: the room is being handed over
+        for row in sessions:
+            self._restore(*row)
+        if journal is not None:
+            journal.begin(world, self._playing())
+
+    # ------------------------------------------------------------------ the loop
+
+    def run(self) -> None:
+        """The game loop greenlet: a tick at each deadline until the room closes."""
+        self._ticker = Ticker(self.config.tick_hz, self.clock())
+        while self._running:
+            gevent.sleep(max(BREATH_S, self._ticker.wait_s(self.clock()), self._rest_s))
+            for again in range(self._ticker.due(self.clock())):
+                if again:
+                    # Catching up must not hold up the other rooms, nor be held up by those that
+                    # are slow: see `_rest_s`.
+                    gevent.sleep(self._rest_s)
+                if self._running and not self.held:
+                    self.tick()
+
+    def tick(self) -> None:
+        """One tick, from the sockets' bytes to the sockets' bytes."""
+        tick = self.world.tick + 1
+        metrics = self.metrics
+        metrics.begin()
+        seats, rows = self._read(tick)
+        metrics.phase("read")
+        commands = self._commands(tick, seats, rows)
+        metrics.phase("inputs")
+        self.world.step(commands)
+        metrics.phase("step")
+        if self.journal is not None:
+            self.journal.record(self.world, commands, self._playing)
+        metrics.phase("journal")
+        self._record(tick)
+        metrics.phase("history")
+        self._announce(tick)
+        self._look_after(tick)
+        metrics.phase("upkeep")
+        due = self._due(tick)
+        snapshots = self._encode(tick, due)
+        metrics.phase("encode")
+        self._send(tick, due, snapshots)
+        metrics.phase("send")
+        took_s = metrics.end()
+        self.shedding.observe(took_s)
+        self._rest_s = self.shedding.rest_s(took_s)
+        self.last_tick_at = self.clock()
+
+    # ------------------------------------------------------------------ in
+
+    def _read(self, tick: int) -> tuple[np.ndarray, np.ndarray]:
+        """Everything that clients have sent: ``(seats: intp[m], rows: input_row[m])``.
+
+        What isn't plain input goes to the owner greenlet, whose inputs come in through
+        the queue by the next tick.
+        """
+        queued, self._queue = self._queue, []
+        received = self._sockets.receive()
+        rows, valid = self.layout.unmask_inputs(received.frames)
+        seats = received.seats
+        for i in np.flatnonzero(~valid).tolist():  # another message of the same size
+            self._connections[seats[i]].hand_over(received.frames[i].tobytes())
+        for connection, rest in received.others:  # last, for it may end inside a frame
+            self._seats.heard[connection.seat] = tick
+            connection.hand_over(rest)
+        for connection in received.ended:
+            connection.hand_over(b"")
+            self._sockets.remove(connection)
+        seats, rows = seats[valid], rows[valid]
+        if queued:
+            first = np.array([seat for seat, _ in queued], np.intp)
+            data = b"".join([row for _, row in queued])
+            seats = np.concatenate([first, seats])
+            rows = np.concatenate([np.frombuffer(data, self.layout.input_row), rows])
+        return seats, rows
+
+    def queue_input(self, seat: int, row: bytes) -> None:
+        """An input that came to its owner greenlet: it joins the next tick's batch.
+
+        Raises ProtocolViolation if it is none of this game.
+        """
+        self.layout.check_input(row)
+        if len(self._queue) < QUEUE_ROWS:
+            self._queue.append((seat, row))
+        else:
+            self.metrics.count["queue_full"] += 1
+
+    def count_message(self, seat: int, cost: int = 1) -> None:
+        """Charge a client for a message that isn't an input."""
+        self._seats.credit[seat] -= cost
+
+    def _commands(self, tick: int, seats: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """STEP_COMMAND[m] for this tick; floods are ended here."""
+        table = self._seats
+        flooding = table.charge(seats, self.config.message_rate, self.config.tick_hz)
+        for seat in flooding.tolist():
+            self._close(seat, Close.FLOOD, "too many messages")
+        table.heard[seats] = tick
+        self._inputs.put(tick, seats, rows)
+        seats, rows = self._inputs.take(tick)
+        slots = table.slot[seats]
+        playing = slots != NO_SLOT
+        table.acted[seats] = tick
+        return inputs.commands(self.game, slots[playing], rows[playing])
+
+    # ------------------------------------------------------------------ out
+
+    def _record(self, tick: int) -> None:
+        """Publish the world as of this tick."""
+        for history, view in zip(self._histories, self.world.view(), strict=True):
+            history.record(tick, view, self.shedding.level.far_interval)
+
+    def _due(self, tick: int) -> np.ndarray:
+        """intp[m]: the seats to send a snapshot to. Who still has bytes pending is
+        left out before anything is encoded for them."""
+        table = self._seats
+        for connection in list(self._waiting):
+            if not connection.tail:
+                connection.flush()
+        table.tailing[:] = False
+        table.tailing[[connection.seat for connection in self._waiting]] = True
+        return table.due(tick, self.snapshot_ticks)
+
+    def _encode(self, tick: int, due: np.ndarray) -> Snapshots:
+        """Each due seat's snapshot: a start of its own, and a body that it may share."""
+        table = self._seats
+        cell = self._grid.viewer_cell(table.cell[due], *self._eyes(due))
+        table.cell[due] = cell
+        age = tick - table.baseline_tick[due]
+        groups, member_of = snapshot.group(cell, age, table.baseline_cell[due])
+        bodies = snapshot.encode(tick, self._histories, groups)
+
+        slots = table.slot[due]
+        watching = slots == NO_SLOT
+        age = groups.age[member_of]
+        flags = np.where(age == snapshot.FULL_AGE, wire.FLAG_FULL, 0)
+        flags |= np.where(watching, wire.FLAG_SPECTATOR, 0)
+        if not self.shedding.level.cosmetics:
+            flags |= wire.FLAG_SHED
+        own = self.world.self_rows(np.where(watching, 0, slots))
+        own[watching] = np.zeros(1, own.dtype)
+
+        starts = self.layout.starts(len(due))
+        starts.heads["tick"] = tick
+        starts.heads["ack_seq"] = np.maximum(self._inputs.applied[due], 0)
+        starts.heads["slack"] = self._inputs.slack[due]
+        starts.heads["flags"] = flags
+        starts.heads["baseline_age"] = age
+        interval = table.interval(self.snapshot_ticks)[due]
+        starts.heads["snapshot_ticks"] = np.minimum(interval, 255)
+        starts.fill_self(own)
+        self._inputs.slack[due] = wire.NO_SLACK
+
+        return Snapshots(starts, bodies, member_of)
+
+    def _send(self, tick: int, due: np.ndarray, snapshots: Snapshots) -> None:
+        """Write each snapshot without blocking, after what is for everyone. The baseline
+        moves only for those whose socket took the snapshot's first byte."""
+        public = b"".join(self._public)
+        self._public.clear()
+        if public:
+            others = self._seats.connected.copy()
+            others[due] = False
+            for seat in np.flatnonzero(others).tolist():
+                self._connections[seat].push(public)
+        taken = self._sockets.send(due, public, snapshots)
+        for i in np.flatnonzero(taken != snapshots.size + len(public)).tolist():
+            connection = self._connections[due[i]]
+            self._cut_short(connection, int(taken[i]), public, snapshots.one(i))
+            self._seats.tailing[due[i]] = bool(connection.tail)
+        begun = taken > len(public)
+        self.metrics.count["snapshots"] += int(np.count_nonzero(begun))
+        self.metrics.count["bytes"] += int(taken[taken > 0].sum())
+        self._seats.commit(tick, due, begun)
+
+    def _cut_short(self, connection: Connection, taken: int, public: bytes, frame: bytes) -> None:
+        """The socket has not taken it all: `taken` bytes, or -errno."""
+        if taken > len(public):
+            connection.keep_tail((public + frame)[taken:])
+        elif taken > 0:  # of a snapshot that hasn't begun, nothing needs to be kept
+            connection.keep_tail(public[taken:])
+        elif taken in (0, -EAGAIN, -EINTR):
+            connection.push(public)
+        else:
+            connection.drop()
+
+    def _eyes(self, seats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """float32[m] x and y from which the clients in `seats` look."""
+        table = self._seats
+        looks_at = table.looks_at[seats]
+        x, y = self.world.eyes(np.where(looks_at == NO_SLOT, 0, looks_at))
+        free = looks_at == NO_SLOT
+        return np.where(free, table.look_x[seats], x), np.where(free, table.look_y[seats], y)
+
+    # ------------------------------------------------------------------ public messages
+
+    def _announce(self, tick: int) -> None:
+        """What everyone may know: the feed, and once a second the board and the heat."""
+        events = self.world.feed()
+        if not self.shedding.level.cosmetics:
+            self.metrics.count["cosmetics_shed"] += bool(events)
+            return
+        if events:
+            self._broadcast(wire.feed(events))
+        hz = self.config.tick_hz
+        if tick % hz == 0:
+            self._broadcast(wire.board(self.world.board(), self.players))
+        elif tick % hz == hz // 2:
+            self._broadcast(wire.heat(self._grid.side, self._heat()))
+
+    def _heat(self) -> np.ndarray:
+        """int64[side * side]: players' entities per cell, without the grid's margin."""
+        starts = self._histories[0].starts[self.world.tick % RING]
+        width = self._grid.width
+        return np.diff(starts).reshape(width, width)[1:-1, 1:-1].ravel()
+
+    def say(self, name: str | None, text: str) -> None:
+        """A line of chat for everyone; `name` None is the server itself."""
+        self._broadcast(wire.chatted(name, text))
+
+    def _broadcast(self, frame: bytes) -> None:
+        """A whole frame for everyone, ahead of the next snapshot."""
+        self._public.append(frame)
+
+    # ------------------------------------------------------------------ upkeep
+
+    def _look_after(self, tick: int) -> None:
+        """Once a second: who lags, who is frozen, who is silent, who is gone for good."""
+        hz = self.config.tick_hz
+        if tick % hz != hz // 4:
+            return
+        table, config = self._seats, self.config
+        table.pace(tick, self._inputs.ack, hz)
+        for seat in table.stuck(tick, config.slow_seconds * hz).tolist():
+            self._close(seat, Close.SLOW, f"took nothing for {config.slow_seconds} s")
+        for seat in table.idle(tick, config.idle_seconds * hz).tolist():
+            self._close(seat, Close.IDLE, f"no input for {config.idle_seconds} s")
+        silent, dead = table.silent(tick, hz)
+        for seat in silent.tolist():
+            self._connections[seat].ping()
+        for seat in dead.tolist():
+            self.metrics.count["half_open"] += 1
+            self._connections[seat].drop()
+        now = self.clock()
+        for session in list(self.sessions.values()):
+            away = session.connection is None and now - session.away_since
+            if away is not False and away >= config.grace_seconds:
+                self.leave(session)
+
+        if tick // hz % SCORES_S == 0:
+            self._offer_scores(self.sessions.values())
+
+    def _offer_scores(self, sessions: Iterable[Session]) -> None:
+        """What players have reached, for the all-time list."""
+        players = [session for session in sessions if not session.spectator]
+        if self._scores is None or not players:
+            return
+        own = self.world.self_rows(np.array([session.slot for session in players]))
+        streaks = own["streak"] if "streak" in own.dtype.names else np.zeros(len(own), int)
+        rows = zip(players, own["score"].tolist(), streaks.tolist())
+        self._scores.offer([Score(s.name, s.bot, *reached) for s, *reached in rows if reached[0]])
+
+    def _close(self, seat: int, code: Close, reason: str) -> None:
+        self.metrics.count[f"closed_{code.name.lower()}"] += 1
+        self._connections[seat].close(code, reason)
+
+    # ------------------------------------------------------------------ who is here
+
+    def join(self, name: str, bot: bool, connection: Connection) -> Session:
+        """A new player. Raises ProtocolViolation if the room is full or too busy."""
+        if self.players >= self.config.max_players:
+            raise ProtocolViolation(Close.FULL, "the room is full; try again later")
+        if not self.shedding.level.admits:
+            raise ProtocolViolation(Close.FULL, "the room is too busy; try again later")
+        now, rate = self.clock(), self.config.joins_per_second
+        self._joins = max(0.0, self._joins - (now - self._joined_at) * rate)
+        self._joined_at = now
+        if self._joins >= 2 * rate:
+            raise ProtocolViolation(Close.FULL, "too many join at once; try again later")
+        self._joins += 1
+        slot = self.world.join(name, bot)
+        self.players += 1
+        session = Session(self, self._seats.take(), slot, name, None, bot)
+        if self.journal is not None:
+            self.journal.join(slot, name, bot, session.id)
+        self._sit(session)
+        self._attach(session, connection)
+        return session
+
+    def spectate(self, name: str, connection: Connection) -> Session:
+        """A client without a ship, looking at the middle of the world until it asks otherwise."""
+        if self.spectators >= self.config.max_spectators:
+            raise ProtocolViolation(Close.FULL, "no more spectators; try again later")
+        session = Session(self, self._seats.take(), NO_SLOT, name, None)
+        self._sit(session)
+        self._attach(session, connection)
+        return session
+
+    def _sit(self, session: Session) -> None:
+        self._seats.sit(session.seat, session.slot, self.config.world_size / 2)
+        self.sessions[session.id] = session
+
+    def _restore(self, session_id: str, slot: int, name: str, bot: bool) -> None:
+        """A player of before a restart: away, and expected back within the grace period."""
+        session = Session(self, self._seats.take(), slot, name, None, bot, session_id)
+        session.away_since = self.clock()
+        self.players += 1
+        self._sit(session)
+
+    def _playing(self) -> list[list]:
+        """The players' sessions, as a checkpoint of the journal holds them."""
+        return [[s.id, s.slot, s.name, s.bot] for s in self.sessions.values() if not s.spectator]
+
+    def resume(self, session_id: str, connection: Connection) -> Session | None:
+        """The session that comes back, or None if it is gone. The newest socket wins."""
+        session = self.sessions.get(session_id)
+        if session is None:
+            return None
+        if session.connection is not None:
+            session.connection.close(Close.TAKEN_OVER, "taken over by a newer connection")
+            self._detach(session, session.connection)
+        self._attach(session, connection)
+        self.metrics.count["resumed"] += 1
+        return session
+
+    def _attach(self, session: Session, connection: Connection) -> None:
+        seat = session.seat
+        session.connection = connection
+        connection.seat = seat
+        connection.deadline = None
+        connection.wait_in(self._waiting)
+        self._connections[seat] = connection
+        self._inputs.forget(seat, self.world.tick)
+        self._seats.attach(seat, self.world.tick, self.config.message_rate)
+        self._sockets.add(connection)
+        connection.read_by_tick()
+
+    def disconnect(self, session: Session, connection: Connection) -> None:
+        """The socket is gone. The ship waits for its player for the grace period."""
+        current = session.connection is connection
+        self._detach(session, connection)
+        if current and session.spectator:
+            self.leave(session)
+
+    def _detach(self, session: Session, connection: Connection) -> None:
+        self._sockets.remove(connection)
+        connection.wait_in(set())
+        self._waiting.discard(connection)
+        if session.connection is connection:
+            session.connection = None
+            session.away_since = self.clock()
+            self._connections[session.seat] = None
+            self._seats.detach(session.seat)
+
+    def leave(self, session: Session) -> None:
+        """The session ends, and its player leaves the world."""
+        if self.sessions.pop(session.id, None) is None:
+            return
+        if session.connection is not None:
+            self._detach(session, session.connection)
+        if not session.spectator:
+            self._offer_scores([session])
+            self.world.leave(session.slot)
+            self.players -= 1
+            if self.journal is not None:
+                self.journal.leave(session.slot)
+        self._seats.free(session.seat)
+
+    # ------------------------------------------------------------------ requests of clients
+
+    @property
+    def ticks(self) -> int:
+        """The number of the last tick."""
+        return self.world.tick
+
+    def receive(self, session: Session, kind: int, fields: list) -> None:
+        """A message for the room. Raises ProtocolViolation."""
+        if kind == wire.INPUT:
+            self.queue_input(session.seat, *fields)
+        elif kind == wire.CHAT:
+            self._chat(session, *fields)
+        elif kind == wire.SYNC:
+            self.resync(session)
+        elif kind == wire.LOOK:
+            self.look(session, *fields)
+        elif kind == wire.REPLAY:
+            self.control(*fields)
+        else:
+            raise ProtocolViolation(Close.MALFORMED, f"message {kind} in a room of this kind")
+
+    def welcome(self, session: Session) -> dict[str, Any]:
+        """What WELCOME says of the room and of this client's place in it."""
+        return {
+            "schema": self.schema,
+            "declaration": self.game.declaration(),
+            "room": self.id,
+            "slot": session.slot,
+            "name": session.name,
+            "tick": self.world.tick,
+            "tick_hz": self.tick_hz,
+            "snapshot_ticks": self.snapshot_ticks,
+            "size": self.config.world_size,
+            "cell": self.cell_size,
+            "grace_s": self.config.grace_seconds,
+            "rules": self.world.rules(),
+        }
+
+    def _chat(self, session: Session, text: str) -> None:
+        now = self.clock()
+        earned = (now - session.chat_at) / self.config.chat_seconds
+        session.chat_credit = min(CHAT_BURST, session.chat_credit + earned)
+        session.chat_at = now
+        text = names.clean(text, wire.CHAT_CHARACTERS)
+        if session.chat_credit < 1:
+            self.metrics.count["chat_dropped"] += 1
+            session.connection.push(wire.notice(0, "Not so fast."))
+        elif text:
+            session.chat_credit -= 1
+            self.say(session.name, text)
+
+    def resync(self, session: Session) -> None:
+        """The next snapshot of this client is a full one."""
+        self._seats.baseline_tick[session.seat] = NEVER
+
+    def look(self, session: Session, *where: float) -> None:
+        """A spectator follows the ship in a slot, or looks at a place."""
+        if not session.spectator:
+            raise ProtocolViolation(Close.MALFORMED, "LOOK is for spectators")
+        table, seat = self._seats, session.seat
+        if len(where) == 1:
+            if not 0 <= where[0] < self.world.capacity:
+                raise ProtocolViolation(Close.MALFORMED, "LOOK at a slot that doesn't exist")
+            table.looks_at[seat] = where[0]
+        else:
+            # fmin and fmax, so that NaN becomes a place too.
+            size = self.config.world_size - 1
+            table.looks_at[seat] = NO_SLOT
+            table.look_x[seat] = np.fmax(np.fmin(float(where[0]), size), 0)
+            table.look_y[seat] = np.fmax(np.fmin(float(where[1]), size), 0)
+
+    def control(self, speed: float, tick: int | None) -> None:
+        """Time can be turned in replays only (see `replay.py`)."""
+        raise ProtocolViolation(Close.MALFORMED, "REPLAY in a live room")
+
+    # ------------------------------------------------------------------ from outside
+
+    @property
+    def spectators(self) -> int:
+        return len(self.sessions) - self.players
+
+    @property
+    def skipped_ticks(self) -> int:
+        """Ticks that were given up because there was no time for them."""
+        return self._ticker.skipped
+
+    @property
+    def away(self) -> int:
+        """Sessions whose client is not connected now."""
+        return sum(session.connection is None for session in self.sessions.values())
+
+    @property
+    def humans(self) -> int:
+        """Players and spectators that are no bots."""
+        return sum(not session.bot for session in self.sessions.values())
+
+    def dump(self) -> dict:
+        """What the room needs to go on elsewhere, as msgpack can carry it."""
+        return {"world": self.world.dump(), "sessions": self._playing()}
+
+    @property
+    def tick_hz(self) -> float:
+        """Ticks that pass for a client in a second."""
+        return self.config.tick_hz
+
+    @property
+    def snapshot_ticks(self) -> int:
+        """Ticks between a client's snapshots; more than one only when overloaded."""
+        return self.shedding.level.snapshot_ticks
+
+    @property
+    def busy(self) -> float:
+        """The share of one core that its ticks would take, were each on time."""
+        return self.metrics.busy(self.config.tick_hz)
+
+    def alive(self) -> bool:
+        """Has it ticked lately?"""
+        return self._running and self.clock() - self.last_tick_at < STALLED_AFTER_S
+
+    def summary(self) -> dict:
+        """For `/healthz`."""
+        return {
+            **self.metrics.summary(),
+            "overruns": self._ticker.overruns,
+            "skipped_ticks": self.skipped_ticks,
+            "shedding": self.shedding.level.name,
+            "shed_raised": self.shedding.raised,
+            "inputs_late": self._inputs.late,
+            "inputs_dropped": self._inputs.dropped,
+            "sockets": self._sockets.name,
+            "connected": len(self._sockets.readers),
+            "away": self.away,
+            "journal": {"state": "off"} if self.journal is None else self.journal.summary(),
+        }
+
+    def close(self, code: Close, reason: str, url: str | None = None) -> None:
+        """Tell everyone to go, to `url` if there is one, and end the loop."""
+        self._running = False
+        for connection in list(self._sockets.readers.values()):
+            connection.push(wire.notice(code, reason, url))
+            connection.close(code, reason)
+
+    def finish(self) -> None:
+        """After `close`: nobody can change anything any more, the journal ends."""
+        self._offer_scores(self.sessions.values())
+        if self.journal is not None:
+            self.journal.close(self.world, self._playing())

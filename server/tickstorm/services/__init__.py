@@ -1,0 +1,1 @@
+"""What a game may have beside its rules."""

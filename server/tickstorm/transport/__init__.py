@@ -1,0 +1,1 @@
+"""Sockets: one connection, all of a room, and the door."""
