@@ -127,7 +127,9 @@ def _room_of(module: Any, spec: str) -> type[Room] | None:
         thing for thing in vars(module).values()
         if _is_room(thing) and thing.__module__ == module.__name__
     ]  # fmt: skip
-    found = [room for room in found if not any(o is not room and issubclass(o, room) for o in found)]
+    found = [
+        room for room in found if not any(o is not room and issubclass(o, room) for o in found)
+    ]
     if len(found) > 1:
         names = ", ".join(f"{spec}:{room.__name__}" for room in found)
         raise GameError(f"{spec} has several rooms; name one of {names}")

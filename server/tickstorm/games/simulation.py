@@ -248,7 +248,9 @@ class Simulation:
         if declared is not None:
             declared.convert(list(values))
         elif self.game.events:
-            raise ValueError(f"no event {name!r} is declared; there are {', '.join(self.game.events)}")
+            raise ValueError(
+                f"no event {name!r} is declared; there are {', '.join(self.game.events)}"
+            )
         if to is not None:
             to = tuple(player.id for player in (to if isinstance(to, list | tuple) else [to]))
         # Packed at once, so that what the rule changes later is not part of it.
@@ -372,9 +374,7 @@ class Simulation:
                 entity.id = extra[0]  # type: ignore[misc]
                 if game.input is not None:
                     fits = extra[1] is not None and len(extra[1]) == len(game.input.names)
-                    entity.input = (
-                        game.input.convert(extra[1]) if fits else game.input.defaults()
-                    )  # type: ignore[attr-defined]
+                    entity.input = game.input.convert(extra[1]) if fits else game.input.defaults()  # type: ignore[attr-defined]
             if id:
                 self.replica.enter(entity, id)
         self.replica.patch()
@@ -387,7 +387,9 @@ class Simulation:
         self._next_timer, self._next_fetch, self._next_id = state["next"]
         self._free.extend(state["free"])
         self.players = {
-            id: entities[at] for id, at in state["players"] if at in entities  # type: ignore[misc]
+            id: entities[at]
+            for id, at in state["players"]
+            if at in entities  # type: ignore[misc]
         }
         self._next_due = min((row[0] for row in self.timers.values()), default=float("inf"))
         return self

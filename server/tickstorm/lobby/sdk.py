@@ -40,10 +40,15 @@ def compressed(body: bytes) -> bytes:
 def joined(modules: dict[str, str]) -> str:
     """All that the entry imports and itself, as one module.
 
-    >>> print(joined({
-    ...     "tickstorm.js": 'import { one } from "./one.js";\\n\\nexport const two = 2 * one;\\n',
-    ...     "one.js": "/** The first. */\\nexport const one = 1; // and only\\n",
-    ... }), end="")
+    >>> print(
+    ...     joined(
+    ...         {
+    ...             "tickstorm.js": 'import { one } from "./one.js";\\n\\nexport const two = 2 * one;\\n',
+    ...             "one.js": "/** The first. */\\nexport const one = 1; // and only\\n",
+    ...         }
+    ...     ),
+    ...     end="",
+    ... )
     const one = 1;
     export const two = 2 * one;
     """

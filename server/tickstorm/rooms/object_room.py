@@ -215,9 +215,7 @@ class ObjectRoom:
     def away(self) -> int:
         return len(self.sessions) - len(self.live)
 
-    def join(
-        self, name: str, bot: bool, connection: Connection, player: str = ""
-    ) -> ObjectSession:
+    def join(self, name: str, bot: bool, connection: Connection, player: str = "") -> ObjectSession:
         """A new player, seated with the next tick. Raises ProtocolViolation if there is no place.
 
         `player`: who it is, if the game or the server knows; else an id is made.
