@@ -43,7 +43,7 @@ def joined(modules: dict[str, str]) -> str:
     >>> print(
     ...     joined(
     ...         {
-    ...             "tickstorm.js": 'import { one } from "./one.js";\\n\\nexport const two = 2 * one;\\n',
+    ...             "tickstorm.js": 'import { one } from "./one.js";\\nexport const two = 2 * one;\\n',
     ...             "one.js": "/** The first. */\\nexport const one = 1; // and only\\n",
     ...         }
     ...     ),
