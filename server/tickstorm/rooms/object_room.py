@@ -204,6 +204,11 @@ class ObjectRoom:
         return len(self.by_player)
 
     @property
+    def taken(self) -> int:
+        """Seats that nobody new can have: all of them while the room is locked."""
+        return self.capacity if self.simulation.locked else self.players
+
+    @property
     def spectators(self) -> int:
         return len(self.sessions) - len(self.by_player)
 
