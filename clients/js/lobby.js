@@ -52,7 +52,7 @@ export class Lobby {
   /** A new room: its description, with `code`, `link` and the `owner` secret. */
   create({ title, public: shown, capacity, settings }) {
     const bytes = crypto.getRandomValues(new Uint8Array(16));
-    const key = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const key = Array.from(bytes, (byte) => byte.toString(36)).join("");
     return this.ask("rooms", {
       key, game: this.game, name: title, public: shown, capacity, settings,
     });
