@@ -7,3 +7,14 @@ over HTTP, more than one process), `records/` (how a room comes back), `app.py` 
 """
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """`connect`, `aio` and their like bring sockets along: imported when first used."""
+    import importlib
+
+    if name == "connect":
+        return importlib.import_module(".client", __name__).connect
+    if name in ("aio", "client", "testing"):
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -172,7 +172,7 @@ class Web:
         scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer":
             return refuse("401 Unauthorized", "token", "Send `Authorization: Bearer <token>`; "
-                          "`python -m tickstorm.lobby.drain --token` prints it.",
+                          "`tickstorm drain --token` prints it.",
                           ("WWW-Authenticate", "Bearer"))  # fmt: skip
         if not node.may_drain(token.strip()):
             return refuse("403 Forbidden", "token", "This is not this node's drain token.")
