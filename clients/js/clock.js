@@ -140,7 +140,7 @@ export class InputClock {
     this.#owed -= slew;
     this.#tick += elapsed + slew;
     this.#now = Math.max(now, this.#now);
-    return this.#tick;
+    return this.#tick + ((now - this.#now) / 1000) * this.tickHz; // a frame began before a timer
   }
 
   /** The snapshot of `tick` reports by how many ticks the newest input was early. */

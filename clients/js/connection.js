@@ -114,11 +114,6 @@ export class Connection {
     return this.#storage.getItem(this.#tokenKey);
   }
 
-  /** Does this tab hold a token with which it may come back as the same player? */
-  get resumable() {
-    return this.token !== null;
-  }
-
   connect(name, options = {}) {
     this.#hello = { name, options };
     this.#attempts = 0;
