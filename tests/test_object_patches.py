@@ -145,7 +145,7 @@ def seen_by(simulation: Simulation, viewer: Player | None) -> dict[int, dict]:
             value = entity.__dict__[field.name]
             if field.step:
                 per = 1 / field.step
-                value = (int(value * per + 0.5) if value >= 0 else -int(0.5 - value * per))
+                value = int(value * per + 0.5) if value >= 0 else -int(0.5 - value * per)
                 value *= field.step
             row[field.name] = comparable(value)
         seen[id] = row

@@ -73,7 +73,7 @@ async function fly(name) {
 }
 
 function replayUrl(replay) {
-  const url = new URL("ws", location.href);
+  const url = new URL("/ws", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   url.search = new URLSearchParams({ replay }).toString();
   return url.href;

@@ -89,10 +89,13 @@ def start() -> Web:
     node = Node(config, key, lobby, rooms_known)
     web = Web(config, lobby, node, uwsgi.connection_fd)
     lobby.run_room = _run
+    lobby.on_over = node.shut
     if config.watchdog_seconds:  # before the first tick, for that may be the one that hangs
         gevent.spawn(_watch, lobby, config.watchdog_seconds)
     for room in lobby.rooms.values():
-        _run(room)
+        if isinstance(room, CrowdRoom):
+            _run(room)
+    gevent.spawn(lobby.loop.run).link_exception(_crashed)
     gevent.spawn(node.run).link_exception(_crashed)
     gevent.spawn(_collect_garbage)
     gevent.spawn(_tidy, lobby)

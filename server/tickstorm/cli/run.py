@@ -142,7 +142,7 @@ def environment_for(options: argparse.Namespace, specs: list[str]) -> dict[str, 
     environment["BOTS"] = str(options.bots or 0)
     environment.setdefault("ROOM_BOTS", "0")
     if options.dev:
-        environment["DEV"] = "1"
+        environment["DEV"] = "on"
         # Python tells its copies by the second: of two savings in one it might run the first.
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
     if sys.prefix != sys.base_prefix:

@@ -5,6 +5,7 @@ A check stands as a default value, so that type checkers see plain types::
     class Walk(Input):
         dx: int = whole(-1, 1)
 
+
     @message
     def say(self, player: Player, words: str = text(200)) -> None: ...
 

@@ -282,6 +282,7 @@ class Player(Entity):
         self.input: Any = None
 
     if typing.TYPE_CHECKING:
+
         def __getattr__(self, name: str) -> Any: ...  # authors add attributes of their own
         def __setattr__(self, name: str, value: Any) -> None: ...
 

@@ -182,7 +182,9 @@ class Room(Entity):
 
     def __init_subclass__(cls, to: Audience | None = None, **rest: Any):
         if to is not None:
-            raise DeclarationError(f"{place_of(cls)}: a room itself can't be hidden, its fields can")
+            raise DeclarationError(
+                f"{place_of(cls)}: a room itself can't be hidden, its fields can"
+            )
         settings = {
             name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()
             if isinstance(value, Setting)
@@ -238,9 +240,7 @@ class Room(Entity):
         if entity is not None and entity.alive:
             self._simulation.despawn(entity)
 
-    def send(
-        self, name: str, *values: Any, to: Any = None, but: Any = None
-    ) -> None:
+    def send(self, name: str, *values: Any, to: Any = None, but: Any = None) -> None:
         """An event for everyone, for one player, or for a list of them; `but` gets none."""
         self._simulation.send(name, values, to, but)
 
@@ -294,9 +294,7 @@ def _check_hooks(cls: type[Room]) -> None:
         if name.startswith("on_") and name not in HOOKS and callable(value):
             near = difflib.get_close_matches(name, HOOKS, 1)
             hint = f"; did you mean {near[0]}?" if near else f"; hooks are {', '.join(HOOKS)}"
-            raise DeclarationError(
-                f"{place_of(value)}: {cls.__name__}.{name} is no hook{hint}"
-            )
+            raise DeclarationError(f"{place_of(value)}: {cls.__name__}.{name} is no hook{hint}")
 
 
 def place_of(thing: Any) -> str:
@@ -346,14 +344,18 @@ class Game:
             raise DeclarationError(f"{self.place}: {room.__name__}.player must be a Player class")
         if room.input is not None:
             if not (isinstance(room.input, type) and issubclass(room.input, Input)):
-                raise DeclarationError(f"{self.place}: {room.__name__}.input must be an Input class")
+                raise DeclarationError(
+                    f"{self.place}: {room.__name__}.input must be an Input class"
+                )
             if room.tick_hz == 0:
                 raise DeclarationError(
                     f"{self.place}: {room.__name__} has an input and tick_hz = 0; inputs are taken "
                     "once a tick, so give it a rate, or use a message"
                 )
         if room.tick_hz == 0 and room.step is not Room.step:
-            raise DeclarationError(f"{self.place}: {room.__name__}.step never runs with tick_hz = 0")
+            raise DeclarationError(
+                f"{self.place}: {room.__name__}.step never runs with tick_hz = 0"
+            )
 
     def _number_kinds(self) -> list[Kind]:
         room = self.room

@@ -248,7 +248,9 @@ class Simulation:
         if declared is not None:
             declared.convert(list(values))
         elif self.game.events:
-            raise ValueError(f"no event {name!r} is declared; there are {', '.join(self.game.events)}")
+            raise ValueError(
+                f"no event {name!r} is declared; there are {', '.join(self.game.events)}"
+            )
         if to is not None:
             to = tuple(player.id for player in (to if isinstance(to, list | tuple) else [to]))
         # Packed at once, so that what the rule changes later is not part of it.
@@ -329,6 +331,7 @@ class Simulation:
             "began": self._began,
             "seed": self.seed,
             "settings": self.settings,
+            "kinds": [kind.name for kind in self.game.kinds],
             "random": _random_state(self.random),
             "timers": [[id, *row] for id, row in self.timers.items()],
             "fetching": self.fetching,
@@ -344,10 +347,12 @@ class Simulation:
         state, rows = msgpack.unpackb(data, strict_map_key=False, ext_hook=_no_entity)
         self = cls(game, {**game.choose({}), **_known(game, state["settings"])}, state["seed"])
         entities: dict[int, Entity] = {0: self.room}
+        classes = {kind.name: kind.owner for kind in game.kinds[1:]}
+        named = {number: classes.get(name) for number, name in enumerate(state["kinds"])}
         for row in rows:  # first all of them, then what refers to them
             number, id = _head_of(row)
-            if id:
-                cls_ = game.kinds[number].owner
+            cls_ = named[number]
+            if id and cls_ is not None:  # else the game has no such kind any more
                 entity: Any = cls_.__new__(cls_)
                 Entity.__init__(entity)
                 if isinstance(entity, Player):
@@ -359,6 +364,8 @@ class Simulation:
 
         for row in rows:
             _, id, values, extra = msgpack.unpackb(row, strict_map_key=False, ext_hook=refer)
+            if id not in entities:
+                continue
             entity = entities[id]
             fields = {field.name: field for field in entity.kind.fields}
             for name, value in values.items():
@@ -367,9 +374,7 @@ class Simulation:
                 entity.id = extra[0]  # type: ignore[misc]
                 if game.input is not None:
                     fits = extra[1] is not None and len(extra[1]) == len(game.input.names)
-                    entity.input = (
-                        game.input.convert(extra[1]) if fits else game.input.defaults()
-                    )  # type: ignore[attr-defined]
+                    entity.input = game.input.convert(extra[1]) if fits else game.input.defaults()  # type: ignore[attr-defined]
             if id:
                 self.replica.enter(entity, id)
         self.replica.patch()
@@ -381,7 +386,11 @@ class Simulation:
         self.fetching = state["fetching"]
         self._next_timer, self._next_fetch, self._next_id = state["next"]
         self._free.extend(state["free"])
-        self.players = {id: entities[at] for id, at in state["players"]}  # type: ignore[misc]
+        self.players = {
+            id: entities[at]
+            for id, at in state["players"]
+            if at in entities  # type: ignore[misc]
+        }
         self._next_due = min((row[0] for row in self.timers.values()), default=float("inf"))
         return self
 

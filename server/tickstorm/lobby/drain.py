@@ -89,9 +89,7 @@ def _seconds(text: str) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="tickstorm drain", description=__doc__.split("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="tickstorm drain", description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=_seconds, default=30.0, help="give up after so many (30)")
     parser.add_argument("--token", action="store_true", help="only print the token of POST /drain")
     options = parser.parse_args(arguments)

@@ -18,17 +18,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from .. import __version__
 from ..games.room import Game
 from ..games.simulation import JOIN, Simulation
 from ..replication.patches import pack
-from .journal.folder import segments
-from .journal.format import Damage, read
+from .journal.folder import SUFFIX, segments
+from .journal.format import MAGIC, Damage, frame, read
 from .journal.writer import SEGMENT_SHARE, SegmentFile, Writer
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Ledger:
             }
             self._put([OPEN, room.id, head])
         self._torn.discard(room.id)
-        self._put([KEPT, room.id, room.tick, data, room.playing()])
+        self._put([KEPT, room.id, room.ticks, data, room.playing()])
 
     def closed(self, room_id: str) -> None:
         """The room is gone for good."""
@@ -112,6 +113,14 @@ class Ledger:
 
     def _put(self, record: list[Any]) -> None:
         self._writer.write(self._file, self._file.append, pack(record))
+
+    def keep(self, rooms: Iterable[ObjectRoom]) -> None:
+        """Checkpoints of all of them: the process ends."""
+        for room in list(rooms):
+            try:
+                self.checkpoint(room)
+            except TypeError as error:
+                log.error("room %s: %s", room.id, error)
 
     def summary(self) -> dict[str, Any]:
         state = "error" if self._file.failed > self._file.opened else "ok"
@@ -205,6 +214,36 @@ def _forget_output(simulation: Simulation) -> None:
     for waiting in (simulation.outbox, simulation.answers, simulation.kicked, simulation.wanted):
         waiting.clear()  # type: ignore[attr-defined]
     simulation.refused.clear()
+
+
+def story_of(room: ObjectRoom) -> Story:
+    """What a running room would be restored from."""
+    base, since = room.remembered()
+    head = {"game": room.game.name, "checksum": room.game.checksum, "capacity": room.capacity}
+    story = Story(room.id, head, (room.ticks - len(since), base, room.playing()))
+    first = room.ticks - len(since)
+    story.ticks = [(first + i + 1, events, 0) for i, events in enumerate(since)]
+    return story
+
+
+def set_aside(folder: Path, story: Story) -> Path | None:
+    """Keep what is known of a room that can't go on, for whoever looks into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{quote(story.room, safe='')}-{time.time_ns()}{SUFFIX}"
+        rows: list[list[Any]] = [
+            [HEADER, {"format": FORMAT, "ledger": True, "build": __version__}],
+            [OPEN, story.room, story.head],
+        ]
+        if story.kept is not None:
+            rows.append([KEPT, story.room, *story.kept])
+        rows.append([TICKS, [[story.room, *row] for row in story.ticks]])
+        path.write_bytes(MAGIC + b"".join(frame(pack(row)) for row in rows))
+    except OSError as error:
+        log.error("the journal of room %s can't be set aside: %s", story.room, error)
+        return None
+    log.error("the journal of room %s is set aside as %s", story.room, path)
+    return path
 
 
 def verify(game: Game, folder: Path, room: str) -> tuple[int, str]:

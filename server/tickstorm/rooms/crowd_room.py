@@ -551,6 +551,11 @@ class CrowdRoom:
     # ------------------------------------------------------------------ from outside
 
     @property
+    def capacity(self) -> int:
+        """Players admitted."""
+        return self.config.max_players
+
+    @property
     def spectators(self) -> int:
         return len(self.sessions) - self.players
 

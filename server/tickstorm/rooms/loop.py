@@ -151,7 +151,7 @@ class Loop:
 
     def record(self, room: ObjectRoom, checksum: int) -> None:
         if self._journal is not None:
-            self._journal.record(room.id, room.tick, room._since[-1], checksum)
+            self._journal.record(room.id, room.ticks, room._since[-1], checksum)
 
     def fetch(
         self, room: ObjectRoom, fetch: int, function: Callable[..., Any], values: tuple[Any, ...]

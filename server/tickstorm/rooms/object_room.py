@@ -39,6 +39,8 @@ from ..protocol.wire import PING, SYNC, Close, ProtocolViolation, notice, pong, 
 from ..protocol.wire import LEAVE as LEAVE_MESSAGE
 from ..replication.patches import pack
 
+from .shedding import Shedding
+
 if TYPE_CHECKING:
     from ..transport.connection import Connection
     from .loop import Loop
@@ -56,6 +58,8 @@ FAILURES = 2
 
 CHECKPOINT_TICKS = 1000
 """So many ticks, or events of a room without a tick, are run again at most to come back."""
+
+STALLED_AFTER_S = 2.0
 
 _NOTHING_CAME: list[list[Any]] = []
 
@@ -94,11 +98,13 @@ class ObjectSession:
 
     def take(self, payload: bytes) -> None:
         """One message from the client; what is wrong with it ends the connection."""
+        connection = self.connection
+        if connection is None:
+            return  # it has left, or lost its place to a newer connection
         try:
             self.room.take(self, payload)
         except ProtocolViolation as violation:
-            if self.connection is not None:
-                self.connection.close(violation.code, violation.reason)
+            connection.close(violation.code, violation.reason)
 
 
 class ObjectRoom:
@@ -129,6 +135,8 @@ class ObjectRoom:
         self.live: list[ObjectSession] = []  # with a connection
         self.held = False
         self.running = True
+        self.shedding = Shedding(max(1, self.hz))
+        self.journal = None  # all rooms of objects share one: `records/ledger.py`
         self.over: str | None = None  # why it has ended, if it has by itself
         self.broken = False  # its rule failed for good
         self.failures = 0
@@ -154,6 +162,41 @@ class ObjectRoom:
             self.by_player[player] = session
         return session
 
+    # ------------------------------------------------------------------ as others see it
+
+    @property
+    def schema(self) -> int:
+        return self.game.checksum
+
+    @property
+    def ticks(self) -> int:
+        """The number of the last tick."""
+        return self.simulation.tick
+
+    @property
+    def busy(self) -> float:
+        """The share of one core that its ticks take."""
+        return self.took_s * self.hz
+
+    @property
+    def skipped_ticks(self) -> int:
+        return self.loop.skipped
+
+    def alive(self) -> bool:
+        """Has the loop turned lately?"""
+        return self.loop.alive(STALLED_AFTER_S)
+
+    def summary(self) -> dict[str, Any]:
+        """For `/healthz`."""
+        return {
+            "ticks": self.simulation.tick,
+            "entities": len(self.simulation.replica.entities),
+            "failures": self.failures,
+            "dropped": self.dropped,
+            "connected": len(self.live),
+            "away": self.away,
+        }
+
     # ------------------------------------------------------------------ coming and going
 
     @property
@@ -172,13 +215,7 @@ class ObjectRoom:
     def away(self) -> int:
         return len(self.sessions) - len(self.live)
 
-    @property
-    def tick(self) -> int:
-        return self.simulation.tick
-
-    def join(
-        self, name: str, bot: bool, connection: Connection, player: str = ""
-    ) -> ObjectSession:
+    def join(self, name: str, bot: bool, connection: Connection, player: str = "") -> ObjectSession:
         """A new player, seated with the next tick. Raises ProtocolViolation if there is no place.
 
         `player`: who it is, if the game or the server knows; else an id is made.
@@ -631,6 +668,18 @@ class ObjectRoom:
         self._base = self.simulation.dump()
         self._since = []
         return self._base
+
+    def remembered(self) -> tuple[bytes, list[list[list[Any]]]]:
+        """The last checkpoint, and the events of each tick since."""
+        return self._base, self._since
+
+    def take_events(self, events: list[list[Any]]) -> None:
+        """What had come, and had no turn yet, where the room was before."""
+        self._events += events
+
+    def finish(self) -> None:
+        """After `close`: it has no more turns."""
+        self.loop.remove(self)
 
     def playing(self) -> list[list[Any]]:
         """The players' sessions, as `__init__` takes them."""
