@@ -128,6 +128,8 @@ class CrowdRoom:
         tick = self.world.tick + 1
         metrics = self.metrics
         metrics.begin()
+        if self.journal is not None:
+            self.journal.tick_begins(tick)
         seats, rows = self._read(tick)
         metrics.phase("read")
         commands = self._commands(tick, seats, rows)
@@ -147,6 +149,8 @@ class CrowdRoom:
         metrics.phase("encode")
         self._send(tick, due, snapshots)
         metrics.phase("send")
+        if self.journal is not None:
+            self.journal.tick_ends()
         took_s = metrics.end()
         self.shedding.observe(took_s)
         self._rest_s = self.shedding.rest_s(took_s)
