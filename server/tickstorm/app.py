@@ -170,8 +170,8 @@ def _tidy(lobby: Lobby) -> None:
     while True:
         try:
             lobby.tidy()
-        except OSError as error:
-            log.error("journals of closed rooms can't be looked at: %s", error)
+        except Exception as error:  # whatever stands there: look again in a minute
+            log.error("journals of closed rooms can't be looked at: %r", error)
         gevent.sleep(TIDY_S)
 
 

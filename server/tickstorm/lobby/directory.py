@@ -21,7 +21,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
-from .settings import RoomSettings
+from .settings import RoomSettings, load
 
 BEAT_S = 1.0
 LEASE_S = 3.0
@@ -63,7 +63,9 @@ class RoomInfo(NamedTuple):
 
     @classmethod
     def load(cls, text: str) -> RoomInfo:
-        return cls(RoomSettings(**json.loads(text)["settings"]))
+        """Raises ValueError if it is not what `dump` gives."""
+        said = json.loads(text)
+        return cls(load(said.get("settings") if isinstance(said, dict) else said))
 
 
 class Place(NamedTuple):

@@ -19,13 +19,14 @@ from ..games.catalogue import Catalogue, Entry, GameError
 from ..games.world import WorldSettings
 from ..protocol.wire import Close, ProtocolViolation
 from ..records import journal, replay, retention
+from ..records.files import read_json
 from ..rooms.crowd_room import CrowdRoom
 from ..rooms.session import Session
 from ..services.scores import Scores
 from ..transport.connection import Connection
-from . import tokens
+from . import settings, tokens
 from .directory import RoomInfo
-from .settings import RoomSettings, of_node
+from .settings import encodable, of_node
 
 log = logging.getLogger("tickstorm.lobby")
 
@@ -178,23 +179,13 @@ class Lobby:
 
     def _open_before(self) -> None:
         """Open the rooms that were open before a crash, and the server's own."""
-        try:
-            noted = json.loads(self._notes.read_text())
-            infos = {
-                id: RoomInfo(RoomSettings(**settings), keep)
-                for id, (settings, keep, *_) in noted.items()
-            }
-        except FileNotFoundError:
-            infos = {}
-        except (OSError, ValueError, TypeError) as error:
-            log.error("which rooms were open can't be read: %s", error)
-            infos = {}
+        infos = read_json(self._notes, noted_rooms) or {}
         if self.config.directory == "memory":
             self.open(self.default_id)
         for id, info in infos.items():
             try:
                 self.open(id, info)
-            except GameError as error:
+            except (GameError, ValueError, OSError) as error:
                 log.error("room %s is not opened again: %s", id, error)
         self.open_default()
 
@@ -427,6 +418,20 @@ class Lobby:
     def alive(self) -> bool:
         """Do the ticks of all rooms advance?"""
         return all(room.alive() for room in self.rooms.values())
+
+
+def noted_rooms(noted: object) -> dict[str, RoomInfo]:
+    """The rooms in a server's notes. Raises ValueError for anything else."""
+    if not isinstance(noted, dict):
+        raise ValueError("no map of rooms")
+    rooms = {}
+    for id, row in noted.items():
+        if not isinstance(row, list) or len(row) < 2 or not isinstance(row[1], bool):
+            raise ValueError(f"room {id[:40]!r} without settings")
+        if not 0 < len(id) <= 64 or not encodable(id):
+            raise ValueError("a room without a proper id")
+        rooms[id] = RoomInfo(settings.load(row[0]), row[1])
+    return rooms
 
 
 def _check_schema(schema: int, room: CrowdRoom) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from ..config import Config
 from ..games.catalogue import Catalogue, Entry
 from ..protocol import names
+from ..records.files import encodable
 
 NAME_CHARACTERS = 24
 MAX_ROUND_S = 3600
@@ -38,6 +39,32 @@ class RoomSettings:
     def config(self, node: Config) -> Config:
         """The configuration of a room with these settings on a node."""
         return replace(node, max_players=self.capacity, world_size=self.size, tick_hz=self.tick_hz)
+
+
+def load(data: object) -> RoomSettings:
+    """Settings as they were noted or shared before. Raises ValueError for anything else.
+
+    >>> load({"capacity": 5}).capacity
+    5
+    >>> load({"capacity": "many"})
+    Traceback (most recent call last):
+        ...
+    ValueError: room settings in which capacity is 'many'
+    """
+    if not isinstance(data, dict):
+        raise ValueError("room settings that are no map")
+    known = {field.name: type(field.default) for field in fields(RoomSettings)}
+    limits = {field.name: field.metadata for field in fields(Config)}
+    option = {"capacity": "max_players", "size": "world_size", "tick_hz": "tick_hz"}
+    for name, value in data.items():
+        good = name in known and type(value) is known[name] and encodable(value)
+        if good and isinstance(value, int) and not isinstance(value, bool):
+            limit = limits.get(option.get(name, ""), {"low": 0, "high": 1 << 31})
+            good = limit["low"] <= value <= limit["high"]
+            good = good and not value % limit.get("multiple", 1)
+        if not good:
+            raise ValueError(f"room settings in which {str(name)[:40]} is {str(value)[:40]!r}")
+    return RoomSettings(**data)
 
 
 def of_node(config: Config, game: Entry) -> RoomSettings:
