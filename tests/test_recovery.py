@@ -296,7 +296,7 @@ def test_a_second_kill_within_ticks_of_the_recovery_loses_no_match():
             gevent.sleep(1)
             for times in range(1, 4):
                 kill_worker(server)
-                crowd.wait(lambda: len(ticks_of_return(server)) == times, "the room")
+                crowd.wait(lambda n=times: len(ticks_of_return(server)) == n, "the room")
             server.wait_until_up()
             assert server.health()["players"] == 3
         assert "set aside" not in server.log()

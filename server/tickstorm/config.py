@@ -129,6 +129,27 @@ class Config:
         return self.messages_per_second or 3 * self.tick_hz
 
     @property
+    def joins_per_address(self) -> tuple[float, int]:
+        """New sessions that one address may begin per second, and at once."""
+        most = self.max_connections_per_address
+        return most / 16, max(8, most // 2) if most else 0
+
+    @property
+    def spectators_per_address(self) -> int:
+        """Of the spectators' seats, one address gets half; 0 for no limit."""
+        return max(4, self.max_spectators // 2) if self.max_connections_per_address else 0
+
+    @property
+    def replays_per_address(self) -> int:
+        """Replays that one address watches at once; 0 for no limit."""
+        return (self.max_replays + 1) // 2 if self.max_connections_per_address else 0
+
+    @property
+    def rooms_per_address(self) -> int:
+        """Rooms that one address has open at once; 0 for no limit."""
+        return max(2, self.max_rooms // 8) if self.rooms_per_minute else 0
+
+    @property
     def max_websockets(self) -> int:
         """WebSockets open at once: those that are admitted, and some that come or go."""
         admitted = self.max_players + self.max_spectators

@@ -20,15 +20,20 @@ from ..games.world import WorldSettings
 from ..protocol.wire import Close, ProtocolViolation
 from ..records import journal, replay, retention
 from ..records.files import read_json
+from ..rooms.census import Census
 from ..rooms.crowd_room import CrowdRoom
 from ..rooms.session import Session
 from ..services.scores import Scores
 from ..transport.connection import Connection
 from . import settings, tokens
+from .buckets import Buckets
 from .directory import RoomInfo
 from .settings import encodable, of_node
 
 log = logging.getLogger("tickstorm.lobby")
+
+REPLAYS_PER_SECOND, REPLAYS_AT_ONCE = 0.5, 20
+"""Replays that one address may open: each reads whole segments."""
 
 
 class Gate(Protocol):
@@ -78,8 +83,11 @@ class Lobby:
         self.run_room: Callable[[CrowdRoom], None] = lambda room: None
         self._key = key
         self.closing: tuple[Close, str] | None = None
+        self.census = Census()
+        self._joins = Buckets(*config.joins_per_address, clock)
         self._opening = 0  # replays
-        self._watched: set[replay.ReplayRoom] = set()
+        self._opened = Buckets(REPLAYS_PER_SECOND, REPLAYS_AT_ONCE, clock)
+        self._watched: dict[replay.ReplayRoom, str] = {}  # by whom
         self._writer = journal.Writer() if config.journal == "on" else None
         self.scores = Scores(Path(config.data_dir) / "scores.sqlite")
         self._open_before()
@@ -124,7 +132,9 @@ class Lobby:
             world, sessions = game.create_world(settings, header["seed"]), []
             log.info("room %s opens with seed %d", room_id, header["seed"])
         kept = self._journal(folder, header, lock)
-        return CrowdRoom(room_id, config, game, world, self.clock, kept, sessions, self.scores)
+        return CrowdRoom(
+            room_id, config, game, world, self.clock, kept, sessions, self.scores, self.census
+        )
 
     def shut(self, room_id: str, code: Close, reason: str, url: str | None = None) -> None:
         """Close a room; its players are told, and where to go instead if that is known."""
@@ -225,23 +235,25 @@ class Lobby:
         spectate: bool,
         ticket: str | None = None,
         schema: int = 0,
+        address: str = "",
     ) -> tuple[Session, bool]:
         """The session of whoever connected, and whether it is an old one.
 
-        `schema` is the checksum of the game that the client knows, 0 for none. Raises
-        ProtocolViolation if there is no such room, no seat, or the token, the ticket or the
-        schema is not good.
+        `address` is whose seat it will be, `schema` the checksum of the game that the client
+        knows, 0 for none. Raises ProtocolViolation if there is no such room, no seat, or the
+        token, the ticket or the schema is not good.
         """
         if self.closing is not None:
             raise ProtocolViolation(*self.closing)
         if token:
-            session = self._resume(token, connection, schema)
+            session = self._resume(token, connection, schema, address)
             if session is not None:
                 return session, True
+        self._check_address(address, spectate)
         if ticket is not None and self.node is not None:
             room, spectate, ticket_id = self.node.admit(ticket, room_id)
             _check_schema(schema, room)
-            session = self._sit(room, connection, name, bot, spectate)
+            session = self._sit(room, connection, name, bot, spectate, address, True)
             if not spectate:
                 self.node.arrived(room.id, ticket_id)
             return session, False
@@ -252,20 +264,52 @@ class Lobby:
             raise ProtocolViolation(Close.NO_ROOM, "there is no such room")
         _check_schema(schema, room)
         reserved = self.node.reserved(room.id) if self.node is not None else 0
-        if not spectate and room.players + reserved >= room.config.max_players:
+        if not spectate and not room.make_room(reserved + 1):
             raise ProtocolViolation(Close.FULL, "the room is full; try again later")
-        return self._sit(room, connection, name, bot, spectate), False
+        return self._sit(room, connection, name, bot, spectate, address), False
 
-    def _sit(self, room: CrowdRoom, connection: Connection, name: str, bot: bool, spectate: bool):
+    def _check_address(self, address: str, spectate: bool) -> None:
+        """Raises ProtocolViolation if this address has its share of the seats, or of joins."""
+        config = self.config
+        if spectate:
+            most, taken = config.spectators_per_address, self.census.spectators[address]
+        else:
+            most, taken = config.max_connections_per_address, self.census.players[address]
+        if address and most and taken >= most:
+            raise ProtocolViolation(Close.FULL, "too many seats of one address; try again later")
+        if self._joins.take(address):
+            raise ProtocolViolation(Close.FULL, "too many join from one address; try again later")
+
+    def _sit(
+        self,
+        room: CrowdRoom,
+        connection: Connection,
+        name: str,
+        bot: bool,
+        spectate: bool,
+        address: str,
+        expected: bool = False,
+    ) -> Session:
         if spectate:
             if sum(r.spectators for r in self.rooms.values()) >= self.config.max_spectators:
                 raise ProtocolViolation(Close.FULL, "no more spectators; try again later")
-            return room.spectate(name, connection)
-        if self.players >= self.config.max_players:
+            return room.spectate(name, connection, address)
+        if self.players >= self.config.max_players and not self._make_room():
             raise ProtocolViolation(Close.FULL, "the server is full; try again later")
-        return room.join(name, bot, connection)
+        return room.join(name, bot, connection, address, expected)
 
-    def watch(self, name: str, connection: Connection, viewer: str, schema: int = 0) -> Session:
+    def _make_room(self) -> bool:
+        """The server is full: who has been away the longest, in whatever room, has to go."""
+        away = [s for s in (room.longest_away() for room in self.rooms.values()) if s]
+        if not away:
+            return False
+        first = min(away, key=lambda session: session.away_since)
+        first.room.leave(first)
+        return True
+
+    def watch(
+        self, name: str, connection: Connection, viewer: str, schema: int = 0, address: str = ""
+    ) -> Session:
         """A replay of its own for whoever connected.
 
         Raises ProtocolViolation if there is nothing of this name, or too many are watched.
@@ -274,6 +318,9 @@ class Lobby:
             raise ProtocolViolation(*self.closing)
         if self._opening + len(self._watched) >= self.config.max_replays:
             raise ProtocolViolation(Close.FULL, "too many replays at once; try again later")
+        most, own = self.config.replays_per_address, list(self._watched.values()).count(address)
+        if address and most and own >= most or self._opened.take(address):
+            raise ProtocolViolation(Close.FULL, "too many replays of one address; try again later")
         self._opening += 1
         try:
             paths = replay.paths_of(name, self.config.data_dir)
@@ -287,9 +334,15 @@ class Lobby:
             self._opening -= 1
         _check_schema(schema, room)
         session = room.spectate(viewer, connection)
-        self._watched.add(room)
-        gevent.spawn(room.run).link(lambda _: self._watched.discard(room))
+        self._watched[room] = address
+        gevent.spawn(self._play, room)
         return session
+
+    def _play(self, room: replay.ReplayRoom) -> None:
+        try:
+            room.run()
+        finally:
+            del self._watched[room]
 
     def settled(self, room_id: str | None) -> CrowdRoom | None:
         """The open room of this id; one that is just being handed over is waited for, for who
@@ -317,7 +370,9 @@ class Lobby:
         except tokens.BadToken:
             return None
 
-    def _resume(self, token: str, connection: Connection, schema: int) -> Session | None:
+    def _resume(
+        self, token: str, connection: Connection, schema: int, address: str
+    ) -> Session | None:
         claim = self.read_token(token)
         if claim is None:
             raise ProtocolViolation(Close.TOKEN, "not a token of this server")
@@ -329,7 +384,7 @@ class Lobby:
         if room is None:
             return None
         _check_schema(schema, room)
-        return room.resume(claim.session, connection)
+        return room.resume(claim.session, connection, address)
 
     @property
     def players(self) -> int:

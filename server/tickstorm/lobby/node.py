@@ -114,7 +114,7 @@ class Node:
             RoomReport(
                 id,
                 self.lobby.infos[id],
-                room.players,
+                room.players - room.yielding,  # seats that newcomers can have
                 room.spectators,
                 list(self._arrived.get(id, [])),
             )
@@ -325,7 +325,9 @@ class Node:
             raise ProtocolViolation(Close.TOKEN, "the ticket is for another room")
         if claim.expires < time():
             raise ProtocolViolation(Close.TOKEN, "the ticket has expired")
-        self.lobby.settled(claim.room)  # or the seat would stay behind
+        room = self.lobby.settled(claim.room)  # or the seat would stay behind
+        if room is not None and (why := room.busy_with()):
+            raise ProtocolViolation(Close.FULL, why)  # the ticket is good for another attempt
         try:
             info, watch = self.directory.redeem(self.id, claim.room, claim.session)
             room = self.lobby.settled(claim.room) or self._bring(claim.room, info)

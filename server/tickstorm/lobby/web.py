@@ -236,7 +236,7 @@ class Web:
         self._open[site] += 1
         self.websockets.add(fd)
         try:
-            self._serve(fd, environ, address)
+            self._serve(fd, environ, address, site if limit else "")
         finally:
             self.websockets.discard(fd)
             self._open[site] -= 1
@@ -244,7 +244,7 @@ class Web:
                 del self._open[site]
         return []
 
-    def _serve(self, fd: int, environ: dict, address: str) -> None:
+    def _serve(self, fd: int, environ: dict, address: str, site: str) -> None:
         query = parse_qs(environ.get("QUERY_STRING", ""))
         config = self.config
         connection = Connection(
@@ -256,7 +256,7 @@ class Web:
         )
         connection.deadline = monotonic() + config.hello_seconds
         room, watched = (query.get(key, [None])[0] for key in ("room", "replay"))
-        conversation = Conversation(self.lobby, room, connection, watched)
+        conversation = Conversation(self.lobby, room, connection, watched, site)
         try:
             connection.run()
         except Exception:  # one client's trouble is not to become another's

@@ -166,6 +166,8 @@ class ReplayRoom(CrowdRoom):
         except (JournalError, KeyError, ValueError) as error:
             log.warning("replay %s ends: %s", self.id, error)
             self.close(Close.NO_ROOM, "the replay ends here")
+        finally:
+            self._sockets.close()
 
     def _turn(self) -> None:
         """As many ticks as one snapshot spans; the last of them is shown."""

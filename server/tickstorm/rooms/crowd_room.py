@@ -29,6 +29,7 @@ from ..services.scores import Score, Scores
 from ..transport.connection import Connection
 from ..transport.sockets import open_sockets
 from . import inputs
+from .census import Census
 from .inputs import InputBuffer
 from .metrics import Metrics
 from .seats import NEVER, Seats
@@ -47,6 +48,9 @@ SCORES_S = 5
 BREATH_S = 1e-4
 """What the loop sleeps at least, even when late. Sleeping for 0 s would only let other greenlets
 run that are ready: gevent looks at sockets and timers after some fifty of such turns."""
+
+YIELD_S = 3.0
+"""Who has been away for so long gives the seat up, should the room be full and somebody come."""
 
 STALLED_AFTER_S = 2.0
 """Without a tick for so long, the room is not alive."""
@@ -67,8 +71,10 @@ class CrowdRoom:
         journal: Journal | None = None,
         sessions: Iterable[list] = (),
         scores: Scores | None = None,
+        census: Census | None = None,
     ):
-        """`sessions`: players that are in `world` already, as in a checkpoint of the journal."""
+        """`sessions`: players that are in `world` already, as in a checkpoint of the journal.
+        `census`: whose seats they are, of all rooms of the process."""
         self.id = id
         self.config = config
         self.game = game
@@ -83,6 +89,8 @@ class CrowdRoom:
         self.metrics = Metrics()
         self.shedding = Shedding(config.tick_hz)
         self.sessions: dict[str, Session] = {}
+        self._away: dict[str, Session] = {}  # of players, who has been away the longest first
+        self._census = census or Census()
         self.players = 0
         self.last_tick_at = clock()
         self._ticker = Ticker(config.tick_hz, clock())
@@ -122,6 +130,7 @@ class CrowdRoom:
                     gevent.sleep(self._rest_s)
                 if self._running and not self.held:
                     self.tick()
+        self._sockets.close()
 
     def tick(self) -> None:
         """One tick, from the sockets' bytes to the sockets' bytes."""
@@ -211,6 +220,7 @@ class CrowdRoom:
         slots = table.slot[seats]
         playing = slots != NO_SLOT
         table.acted[seats] = tick
+        table.played[seats] = True
         return inputs.commands(self.game, slots[playing], rows[playing])
 
     # ------------------------------------------------------------------ out
@@ -352,10 +362,10 @@ class CrowdRoom:
             self.metrics.count["half_open"] += 1
             self._connections[seat].drop()
         now = self.clock()
-        for session in list(self.sessions.values()):
-            away = session.connection is None and now - session.away_since
-            if away is not False and away >= config.grace_seconds:
-                self.leave(session)
+        for session in list(self._away.values()):
+            if now - session.away_since < config.grace_seconds:
+                break  # the others left later
+            self.leave(session)
 
         if tick // hz % SCORES_S == 0:
             self._offer_scores(self.sessions.values())
@@ -376,17 +386,51 @@ class CrowdRoom:
 
     # ------------------------------------------------------------------ who is here
 
-    def join(self, name: str, bot: bool, connection: Connection) -> Session:
-        """A new player. Raises ProtocolViolation if the room is full or too busy."""
-        if self.players >= self.config.max_players:
-            raise ProtocolViolation(Close.FULL, "the room is full; try again later")
+    def busy_with(self) -> str:
+        """Why nobody can be let in just now, or nothing."""
         if not self.shedding.level.admits:
-            raise ProtocolViolation(Close.FULL, "the room is too busy; try again later")
+            return "the room is too busy; try again later"
         now, rate = self.clock(), self.config.joins_per_second
         self._joins = max(0.0, self._joins - (now - self._joined_at) * rate)
         self._joined_at = now
-        if self._joins >= 2 * rate:
-            raise ProtocolViolation(Close.FULL, "too many join at once; try again later")
+        return "too many join at once; try again later" if self._joins >= 2 * rate else ""
+
+    @property
+    def yielding(self) -> int:
+        """Players who have been away for so long that others may have their seats."""
+        until = self.clock() - YIELD_S
+        return sum(session.away_since <= until for session in self._away.values())
+
+    def longest_away(self) -> Session | None:
+        """Who has to go first, should a seat be needed."""
+        first = next(iter(self._away.values()), None)
+        return first if first and first.away_since <= self.clock() - YIELD_S else None
+
+    def make_room(self, seats: int = 1) -> bool:
+        """See to it that so many seats are free, if those who are away the longest can give
+        them; otherwise nobody has to go."""
+        wanted = self.players + seats - self.config.max_players
+        if wanted > 0 and wanted > self.yielding:
+            return False
+        for _ in range(wanted):
+            self.metrics.count["yielded"] += 1
+            self.leave(self.longest_away())
+        return True
+
+    def join(
+        self,
+        name: str,
+        bot: bool,
+        connection: Connection,
+        address: str = "",
+        expected: bool = False,
+    ) -> Session:
+        """A new player; `expected`: of one with a ticket it is known that there is time for it.
+        Raises ProtocolViolation if the room is full or too busy."""
+        if not self.make_room():
+            raise ProtocolViolation(Close.FULL, "the room is full; try again later")
+        if (why := self.busy_with()) and not expected:
+            raise ProtocolViolation(Close.FULL, why)
         self._joins += 1
         slot = self.world.join(name, bot)
         self.players += 1
@@ -394,15 +438,17 @@ class CrowdRoom:
         if self.journal is not None:
             self.journal.join(slot, name, bot, session.id)
         self._sit(session)
+        self._census.sit(session, address)
         self._attach(session, connection)
         return session
 
-    def spectate(self, name: str, connection: Connection) -> Session:
+    def spectate(self, name: str, connection: Connection, address: str = "") -> Session:
         """A client without a ship, looking at the middle of the world until it asks otherwise."""
         if self.spectators >= self.config.max_spectators:
             raise ProtocolViolation(Close.FULL, "no more spectators; try again later")
         session = Session(self, self._seats.take(), NO_SLOT, name, None)
         self._sit(session)
+        self._census.sit(session, address)
         self._attach(session, connection)
         return session
 
@@ -416,12 +462,14 @@ class CrowdRoom:
         session.away_since = self.clock()
         self.players += 1
         self._sit(session)
+        self._seats.played[session.seat] = True
+        self._away[session.id] = session
 
     def _playing(self) -> list[list]:
         """The players' sessions, as a checkpoint of the journal holds them."""
         return [[s.id, s.slot, s.name, s.bot] for s in self.sessions.values() if not s.spectator]
 
-    def resume(self, session_id: str, connection: Connection) -> Session | None:
+    def resume(self, session_id: str, connection: Connection, address: str = "") -> Session | None:
         """The session that comes back, or None if it is gone. The newest socket wins."""
         session = self.sessions.get(session_id)
         if session is None:
@@ -429,6 +477,7 @@ class CrowdRoom:
         if session.connection is not None:
             session.connection.close(Close.TAKEN_OVER, "taken over by a newer connection")
             self._detach(session, session.connection)
+        self._census.sit(session, address)
         self._attach(session, connection)
         self.metrics.count["resumed"] += 1
         return session
@@ -436,6 +485,7 @@ class CrowdRoom:
     def _attach(self, session: Session, connection: Connection) -> None:
         seat = session.seat
         session.connection = connection
+        self._away.pop(session.id, None)
         connection.seat = seat
         connection.deadline = None
         connection.wait_in(self._waiting)
@@ -446,10 +496,12 @@ class CrowdRoom:
         connection.read_by_tick()
 
     def disconnect(self, session: Session, connection: Connection) -> None:
-        """The socket is gone. The ship waits for its player for the grace period."""
+        """The socket is gone. The ship waits for its player for the grace period, unless it
+        never did anything: nothing would be lost, and a mere HELLO is to hold no seat."""
         current = session.connection is connection
         self._detach(session, connection)
-        if current and session.spectator:
+        idle = self._running and not self._seats.played[session.seat]
+        if current and (session.spectator or idle):
             self.leave(session)
 
     def _detach(self, session: Session, connection: Connection) -> None:
@@ -459,6 +511,8 @@ class CrowdRoom:
         if session.connection is connection:
             session.connection = None
             session.away_since = self.clock()
+            if not session.spectator:
+                self._away[session.id] = session
             self._connections[session.seat] = None
             self._seats.detach(session.seat)
 
@@ -468,6 +522,8 @@ class CrowdRoom:
             return
         if session.connection is not None:
             self._detach(session, session.connection)
+        self._away.pop(session.id, None)
+        self._census.rise(session)
         if not session.spectator:
             self._offer_scores([session])
             self.world.leave(session.slot)
@@ -566,7 +622,7 @@ class CrowdRoom:
     @property
     def away(self) -> int:
         """Sessions whose client is not connected now."""
-        return sum(session.connection is None for session in self.sessions.values())
+        return len(self._away)
 
     @property
     def humans(self) -> int:
@@ -624,3 +680,5 @@ class CrowdRoom:
         self._offer_scores(self.sessions.values())
         if self.journal is not None:
             self.journal.close(self.world, self._playing())
+        for session in self.sessions.values():
+            self._census.rise(session)

@@ -51,6 +51,7 @@ class Seats:
         self.pace_ticks = column(1)  # ticks between snapshots that this client can keep up with
         self.frozen_ticks = column(1)  # the same, while it acknowledges nothing
         self.strikes, self.calm_s = column(0), column(0)
+        self.played = column(False, bool)  # an input was used since the session began
         self.credit = column(0, np.float64)  # messages it may still send
 
     def take(self) -> int:
@@ -65,6 +66,7 @@ class Seats:
         self.slot[seat] = self.looks_at[seat] = slot
         self.look_x[seat] = self.look_y[seat] = middle
         self.cell[seat] = 0
+        self.played[seat] = False
 
     def attach(self, seat: int, tick: int, message_rate: int) -> None:
         """A socket was attached: everything about the last one is forgotten."""

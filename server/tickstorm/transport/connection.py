@@ -46,6 +46,10 @@ CLOSE_BYTES = 1 << 16
 """Time for the closing handshake, and what is read while waiting, before the socket is dropped."""
 
 
+def _nobody_listens(_data: bytes) -> None:
+    """Where messages go after the end."""
+
+
 class Connection:
     """Socket, codec and what waits to be sent.
 
@@ -183,6 +187,8 @@ class Connection:
             self._write_watcher.close()
             self.lost = True
             self.sock.detach()  # whoever opened it closes it
+            # No circle is left, for circles wait for the garbage collector, and it is seldom here.
+            self._on_message = self._on_text = _nobody_listens
 
     def _patience(self) -> float | None:
         if self.deadline is None:
