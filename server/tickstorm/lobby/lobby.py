@@ -404,7 +404,7 @@ class Lobby:
             "stats": first.summary() if first else {},
             "started": self.started,
             "node": node.id if node else "",
-            "directory": (node.trouble or "ok") if node else "none",
+            "directory": ("does not answer" if node.trouble else "ok") if node else "none",
             "room_loads": {
                 id if self.infos[id].settings.public else f"private {n}": {
                     "tick": room.ticks,

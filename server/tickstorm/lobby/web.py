@@ -51,6 +51,13 @@ SECURITY_HEADERS = [
     ("Cross-Origin-Resource-Policy", "same-origin"),
 ]
 
+PREFLIGHT = [
+    ("Access-Control-Allow-Methods", "GET, POST, DELETE"),
+    ("Access-Control-Allow-Headers", "Content-Type, Authorization"),
+    ("Access-Control-Max-Age", "600"),
+]
+"""What pages of other origins may ask for, those that ALLOWED_ORIGINS names."""
+
 INPUT_BYTES = 64
 """What an input takes on the average in games that say no size."""
 
@@ -118,10 +125,13 @@ class Web:
     def _api(
         self, method: str, path: str, environ: dict, start_response: StartResponse
     ) -> list[bytes]:
-        origins = self._allowed_origins(environ)
-        if origins is not None and environ.get("HTTP_ORIGIN") not in origins:
+        origins, origin = self._allowed_origins(environ), environ.get("HTTP_ORIGIN")
+        if origins is not None and origin not in origins:
             return _answer(start_response, "403 Forbidden", b'{"error": "origin"}\n',
                            "application/json")  # fmt: skip
+        cors = _cors(origin)
+        if method == "OPTIONS":
+            return _answer(start_response, "204 No Content", headers=[*cors, *PREFLIGHT])
         secure = self._forwarded(environ, "HTTP_X_FORWARDED_PROTO", environ["wsgi.url_scheme"])
         request = api.Request(
             method,
@@ -132,10 +142,19 @@ class Web:
             environ.get("HTTP_AUTHORIZATION", ""),
             environ["wsgi.input"].read,
         )
-        status, data, headers = self.api.answer(request)
+        try:
+            status, data, headers = self.api.answer(request)
+        except api.Aborted:
+            self.refused["aborted"] += 1
+            self._complain(_site(self._address(environ)), "did not send its whole body")
+            return _answer(start_response, "400 Bad Request", b"the body is not whole\n")
         body = json.dumps(data).encode() + b"\n"
         return _answer(
-            start_response, f"{status.value} {status.phrase}", body, "application/json", headers
+            start_response,
+            f"{status.value} {status.phrase}",
+            body,
+            "application/json",
+            [*headers, *cors],
         )
 
     def _forwarded(self, environ: dict, header: str, default: str) -> str:
@@ -276,12 +295,16 @@ class Web:
         self.closed[code.name] += 1
         if code in (Close.DONE, Close.GOING_AWAY, Close.RESTART):
             return
+        self._complain(address, f"closed {code}: {reason}")
+
+    def _complain(self, address: str, what: str) -> None:
+        """Log what an address did, now and then."""
         now = monotonic()
         if now - self._logged.get(address, -LOG_AGAIN_S) >= LOG_AGAIN_S:
             if len(self._logged) >= 1000:
                 self._logged.clear()
             self._logged[address] = now
-            log.info("closed %s from %s: %s", code, address, reason)
+            log.info("%s %s", address, what)
 
     def _allowed_origins(self, environ: dict) -> list[str | None] | None:
         """The server's own host, whatever is configured, and clients that are no browsers."""
@@ -318,6 +341,17 @@ def _site(address: str) -> str:
     return str(ipaddress.ip_network((int(parsed), 64), strict=False).network_address)
 
 
+def _cors(origin: str | None) -> list[tuple[str, str]]:
+    """What lets a page of an allowed origin read an answer. Nothing here goes by cookies."""
+    if origin is None:
+        return []
+    return [
+        ("Access-Control-Allow-Origin", origin),
+        ("Access-Control-Expose-Headers", "Retry-After"),
+        ("Vary", "Origin"),
+    ]
+
+
 def _require_subprotocol(protocol: ServerProtocol, offered: list[str]) -> str:
     if SUBPROTOCOL not in offered:
         raise NegotiationError(f"this server speaks the subprotocol {SUBPROTOCOL}")
@@ -352,7 +386,7 @@ def _json(start_response: StartResponse, value: dict, status: str = "200 OK") ->
 def _answer(
     start_response: StartResponse,
     status: str,
-    body: bytes,
+    body: bytes = b"",
     kind: str = "text/plain; charset=utf-8",
     headers: Iterable[tuple[str, str]] = (),
 ) -> list[bytes]:
