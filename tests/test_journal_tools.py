@@ -18,6 +18,8 @@ from tickstorm.records.journal.__main__ import main
 
 ROOT = Path(__file__).parent.parent
 
+GAMES = ("--games", "game")
+
 
 def test_a_recorded_match_is_the_same_again_to_the_last_checksum(tmp_path):
     recorded(tmp_path)
@@ -37,7 +39,7 @@ def test_a_changed_command_is_found_at_its_tick_with_the_columns_that_differ(tmp
         return record
 
     rewrite(only_segment(tmp_path), tamper)
-    assert main(["verify", str(tmp_path)]) == 1
+    assert main(["verify", str(tmp_path), *GAMES]) == 1
     out = capsys.readouterr().out
     assert "76 ticks verified" in out
     assert "first difference: tick 77:" in out
@@ -76,7 +78,7 @@ def test_info_names_ticks_joins_and_damage(tmp_path, capsys):
 
 def test_export_prints_ticks_as_json_lines(tmp_path, capsys):
     recorded(tmp_path)
-    assert main(["export", str(tmp_path), "--from", "50", "--to", "60"]) == 0
+    assert main(["export", str(tmp_path), *GAMES, "--from", "50", "--to", "60"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["tick"] for line in lines] == list(range(50, 61))
     assert lines[0]["commands"]["fields"][:2] == ["slot", "seq"]
@@ -85,7 +87,17 @@ def test_export_prints_ticks_as_json_lines(tmp_path, capsys):
 def test_export_cuts_out_a_journal_that_stands_on_its_own(tmp_path, capsys):
     recorded(tmp_path)
     part = tmp_path / "part.journal"
-    arguments = ["export", str(tmp_path), "--from", "50", "--to", "60", "--journal", str(part)]
+    arguments = [
+        "export",
+        str(tmp_path),
+        *GAMES,
+        "--from",
+        "50",
+        "--to",
+        "60",
+        "--journal",
+        str(part),
+    ]
     assert main(arguments) == 0
     report = journal.verify(game, part)
     assert (report.first, report.last, report.ok) == (50, 60, True)
@@ -100,7 +112,7 @@ def test_a_path_that_is_not_there_is_said_plainly(tmp_path, capsys, arguments):
 def test_verify_as_a_command_prints_how_many_ticks_are_the_same_again(tmp_path):
     recorded(tmp_path)
     out = subprocess.run(
-        [sys.executable, "-m", "server.journal", "verify", str(tmp_path)],
+        [sys.executable, "-m", "tickstorm.records.journal", "verify", str(tmp_path), *GAMES],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert out.stdout == "130 ticks verified (1 to 130) in 1 segments\n"

@@ -318,7 +318,7 @@ WRONG = [
     [1, "1", 0, "Ada", None, {}], [1, 1, 0, b"Ada", None, {}], [1, 1, 0, None, None, {}],
     [1, 1, 0, "Ada", 5, {}], [1, 1, 0, "Ada", None, None], [1, 1, 0, "Ada", None, []],
     [1, True, 0, "Ada", None, {}], [1, 1.0, 0, "Ada", None, {}], [1, 1, None, "Ada", None, {}],
-    [2], [2, "x" * 16], [2, b""], [2, bytes(15)], [2, bytes(17)], [2, bytes(16), 1],
+    [2], [2, "x" * 16], [2, bytes(16), 1],
     [2, [0] * 16],
     [3], [3, None], [3, b"gg"], [3, 5], [3, "a", "b"], [3, ["gg"]],
     [4], [4, None], [4, "now"], [4, True], [4, 1, 2], [5, 1], [6, None],
@@ -330,6 +330,14 @@ WRONG = [
 def test_a_message_of_another_shape_is_malformed(message):
     with pytest.raises(ProtocolViolation) as violation:
         wire.decode(msgpack.packb(message))
+    assert violation.value.code is Close.MALFORMED
+
+
+@pytest.mark.parametrize("size", [0, 15, 17])
+def test_an_input_of_another_size_than_the_game_declares_is_malformed(size):
+    LAYOUT.check_input(bytes(16))
+    with pytest.raises(ProtocolViolation, match=f"input of {size} bytes") as violation:
+        LAYOUT.check_input(bytes(size))
     assert violation.value.code is Close.MALFORMED
 
 

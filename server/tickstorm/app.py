@@ -72,7 +72,7 @@ def check_uwsgi() -> None:
 
 def start() -> Web:
     """Build everything and start the loops. Called once per worker, at import."""
-    config = load()
+    config = load({"GAMES": _setting("games"), **os.environ})
     logging.basicConfig(
         level=config.log_level.upper(), format="%(asctime)s %(levelname).1s %(name)s: %(message)s"
     )
@@ -100,6 +100,12 @@ def start() -> Web:
     gevent.spawn(_handle_signals, node, web)
     log.info("tickstorm %s serves http://%s:%d", lobby.version, config.host, config.port)
     return web
+
+
+def _setting(name: str) -> str:
+    """A setting of ours in uwsgi.ini, or nothing."""
+    value = uwsgi.opt.get(name, "")
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _run(room: CrowdRoom) -> None:

@@ -7,6 +7,7 @@ that `--games` or the option `GAMES` names.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import sys
 import time
@@ -63,9 +64,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _game(options: argparse.Namespace) -> Game:
     """The game that the journal is of."""
-    header = read_one(segments(options.path)[0])[1]
     games = catalogue.load(options.games if options.games is not None else load().games)
-    return games[header.get("game", "")].game
+    for path in segments(options.path):
+        with contextlib.suppress(JournalError):
+            return games[read_one(path)[1].get("game", "")].game
+    raise JournalError("no segment has a whole header")
 
 
 def _verify(options: argparse.Namespace) -> int:
