@@ -17,9 +17,9 @@ from tests.arena import GAMES
 from tests.raw_client import frame
 from tests.recorded_match import Match
 from tickstorm.config import load
-from tickstorm.lobby.buckets import Buckets
 from tickstorm.lobby.conversation import Conversation
 from tickstorm.lobby.lobby import REPLAYS_AT_ONCE, REPLAYS_PER_SECOND, Lobby
+from tickstorm.rooms.buckets import Buckets
 from tickstorm.transport.connection import Connection
 
 

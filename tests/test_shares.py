@@ -10,7 +10,7 @@ import pytest
 from clients.bots import wire
 from tests.live_server import LiveServer
 from tests.lobby_client import Player, api
-from tests.raw_client import RawClient, connect, frame, upgrade
+from tests.raw_client import ROOT, RawClient, connect, frame, upgrade
 
 NEAR, FAR = {"X-Forwarded-For": "192.0.2.1"}, {"X-Forwarded-For": "198.51.100.7"}
 PROXIED = {"TRUSTED_PROXIES": "127.0.0.1", "MAX_PLAYERS": 40}
@@ -169,3 +169,62 @@ def test_text_that_is_not_utf_8_in_a_message_is_malformed(live):
     with RawClient(live.port, **FAR) as client:
         client.say(msgpack.packb([1, 1, 0, "x"])[:-1] + b"\xed\xa0\x80\xc0\x80")
         assert client.close_code() == 4000
+
+
+def test_hundreds_who_chat_at_once_from_one_address_disconnect_nobody_and_silence_nobody():
+    with LiveServer(**{**PROXIED, "MAX_PLAYERS": 300}, MAX_CONNECTIONS_PER_ADDRESS=400) as live:
+        honest = [RawClient(live.port, **FAR) for _ in range(3)]
+        for client in honest:
+            client.join("honest")
+        crowd = [RawClient(live.port, **NEAR) for _ in range(150)]
+        for client in crowd:
+            client.decodes = False
+            client.say(wire.encode_hello("loud"))
+        wait_for(lambda: live.health()["players"] == 153)
+        lines = b"".join(frame(wire.encode_chat("x" * 100 + str(i))) for i in range(4))
+        for client in crowd:
+            client.send(lines)
+        for client in honest:
+            tick = client.head["tick"]
+            client.until(lambda c=client, t=tick: c.head["tick"] > t + 20)
+        honest[0].say(wire.encode_chat("can you hear me?"))
+        heard = [wire.CHATTED, "honest", "can you hear me?"]
+        honest[1].until(lambda: heard in honest[1].of(wire.CHATTED))
+        assert [client.close for client in honest] == [None] * 3
+        count = live.health()["stats"]["count"]
+        assert count["chat_shed"] > 500
+        assert 0 < len(honest[1].of(wire.CHATTED)) < 60
+        for client in honest + crowd:
+            client.drop()
+
+
+def test_rooms_of_strangers_take_nothing_from_a_full_one():
+    # Each step of each of these rooms takes 15 ms: at 60 Hz one of them wants nearly a core.
+    slow = {"PYTHONPATH": ROOT / "tests" / "odd_rules", "SLOW_MS": 15, "SLOW_SIZE": 2048}
+    options = {"TRUSTED_PROXIES": "127.0.0.1", "WORLD_SIZE": 2048, "ROOMS_PER_MINUTE": 100}
+    with LiveServer(**slow, **options, RUN_AS="root") as live:
+        players = [RawClient(live.port, **FAR) for _ in range(12)]
+        for client in players:
+            client.join("honest")
+        alone = ticks_of(live, "arena")
+        strangers = []
+        for i in range(5):
+            address = {"X-Forwarded-For": f"192.0.2.{i}"}
+            body = {"key": f"stranger {i}", "size": 2048, "tick_hz": 60, "public": True}
+            status, room = api(live.page, "POST", "/api/rooms", body, **address)
+            assert status == 201, room
+            _, place = join(live, address, room=room["room"])
+            strangers.append(Player(place["url"], ticket=place["ticket"]))
+        time.sleep(3)  # shares are made anew with each beat
+        besieged = ticks_of(live, "arena")
+        assert besieged > 0.85 * alone, (alone, besieged)
+        for client in players:
+            client.drop()
+
+
+def ticks_of(live, room: str, seconds: float = 3.0) -> float:
+    """Ticks per second of a room."""
+    began, first = time.monotonic(), live.health()["room_loads"][room]["tick"]
+    time.sleep(seconds)
+    last = live.health()["room_loads"][room]["tick"]
+    return (last - first) / (time.monotonic() - began)

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from ..config import Config
 from ..games.catalogue import Entry
 from ..records.files import encodable
-from .buckets import MOST_ADDRESSES, Buckets
+from ..rooms.buckets import MOST_ADDRESSES, Buckets
 from .directory import TICKET_S, Directory, Failed, Place, Refused, RoomInfo, Unavailable
 from .lobby import Lobby
 from .node import CODE_LENGTH, Node, new_code

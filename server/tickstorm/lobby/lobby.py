@@ -20,13 +20,13 @@ from ..games.world import WorldSettings
 from ..protocol.wire import Close, ProtocolViolation
 from ..records import journal, replay, retention
 from ..records.files import read_json
+from ..rooms.buckets import Buckets
 from ..rooms.census import Census
 from ..rooms.crowd_room import CrowdRoom
 from ..rooms.session import Session
 from ..services.scores import Scores
 from ..transport.connection import Connection
 from . import settings, tokens
-from .buckets import Buckets
 from .directory import RoomInfo
 from .settings import encodable, of_node
 
@@ -432,10 +432,12 @@ class Lobby:
         return ""
 
     def balance(self) -> None:
-        """Each room may use what the others leave of the process's time, and a fair share at
-        least; one that wants more sheds its own load, and the others' ticks stay on time."""
+        """Each room may use what the others leave of the process's time, and a share by its
+        players at least; one that wants more sheds its own load, and the others' ticks stay on
+        time. So rooms that strangers open and leave empty take nothing from a full one."""
         rooms = list(self.rooms.values())
-        for room, share in zip(rooms, shares([room.busy for room in rooms]), strict=True):
+        fair = shares([room.busy for room in rooms], [room.weight for room in rooms])
+        for room, share in zip(rooms, fair, strict=True):
             room.shedding.allow(share)
 
     def tidy(self) -> None:
@@ -495,21 +497,25 @@ def _check_schema(schema: int, room: CrowdRoom) -> None:
         raise ProtocolViolation(Close.SCHEMA, "the game has changed; reload")
 
 
-def shares(busy: list[float]) -> list[float]:
+def shares(busy: list[float], weights: list[float] | None = None) -> list[float]:
     """Of a process's time, what each room may use that wants `busy` of it: who wants little gets
-    it, the others share evenly what is left; and nobody is denied what nobody wants.
+    it, the others share what is left by their weights; and nobody is denied what nobody wants.
 
     >>> shares([0.1, 0.2]), shares([0.1, 2.0]), shares([0.2, 2.0, 3.0])
     ([0.8, 0.9], [0.5, 0.9], [0.333333, 0.4, 0.4])
+    >>> shares([0.6, 2.0, 2.0], [8.0, 1.0, 1.0])
+    [0.8, 0.2, 0.2]
     """
-    left, level = 1.0, 1.0
-    for place, wanted in enumerate(sorted(busy)):
-        level = left / (len(busy) - place)
-        if wanted > level:
+    weights = weights or [1.0] * len(busy)
+    left, rest, level = 1.0, sum(weights), 1.0
+    for wanted, weight in sorted(zip(busy, weights), key=lambda room: room[0] / room[1]):
+        level = left / rest
+        if wanted > level * weight:
             break
-        left -= wanted
-    free = 1.0 - sum(min(wanted, level) for wanted in busy)
+        left, rest = left - wanted, max(rest - weight, 1e-9)
+    free = 1.0 - sum(min(wanted, level * weight) for wanted, weight in zip(busy, weights))
+    fair = [weight / sum(weights) for weight in weights]
     return [
-        round(level if wanted > level else max(1.0 / len(busy), free + wanted), 6)
-        for wanted in busy
+        round(level * weight if wanted > level * weight else max(least, free + wanted), 6)
+        for wanted, weight, least in zip(busy, weights, fair)
     ]

@@ -210,7 +210,7 @@ class ReplayRoom(CrowdRoom):
         self._void = False
         self._seats.baseline_tick[:] = NEVER
         self._seats.begun[:] = self._seats.heard[:] = self.world.tick
-        self._seats.cell[:] = 0
+        self._seats.cell[:] = self._seats.full_at[:] = 0
         self._histories = [
             KindHistory(kind, len(view.present), self._grid)
             for kind, view in zip(self.game.KINDS, self.world.view(), strict=True)

@@ -29,10 +29,11 @@ from ..services.scores import Score, Scores
 from ..transport.connection import Connection
 from ..transport.sockets import open_sockets
 from . import inputs
+from .buckets import Buckets
 from .census import Census
 from .inputs import InputBuffer
 from .metrics import Metrics
-from .seats import NEVER, Seats
+from .seats import Seats
 from .session import CHAT_BURST, Session
 from .shedding import Shedding
 from .ticker import Ticker
@@ -41,6 +42,16 @@ log = logging.getLogger("tickstorm.room")
 
 QUEUE_ROWS = 65536
 """Inputs that owner greenlets may queue between two ticks; what is beyond is dropped, counted."""
+
+CHAT_LINES_S, CHAT_LINES = 8, 16
+"""Lines of chat in a room, per second and at once, whoever says them; what is beyond is shed."""
+
+ADDRESS_LINES_S, ADDRESS_LINES = 2, 8
+"""The same for all players of one address."""
+
+PUBLIC_BYTES_S, PUBLIC_BYTES = 16384, 32768
+"""Bytes of what everyone is told, per second and at once: chat, feed, board and heat. A burst fits
+into any socket's buffer, so that it closes nobody who reads."""
 
 SCORES_S = 5
 """Seconds between offers of the players' scores to the all-time list."""
@@ -108,6 +119,9 @@ class CrowdRoom:
         self._public: list[bytes] = []
         self._waiting: set[Connection] = set()  # with bytes that have yet to go out
         self._joins, self._joined_at = 0.0, clock()
+        self._lines = Buckets(CHAT_LINES_S, CHAT_LINES, clock)
+        self._lines_of = Buckets(ADDRESS_LINES_S, ADDRESS_LINES, clock)
+        self._public_bytes = Buckets(PUBLIC_BYTES_S, PUBLIC_BYTES, clock)
         self._running = True
         self._rest_s = 0.0  # what the other rooms are owed before the next tick
         self.held = False  # no tick begins: the room is being handed over
@@ -238,6 +252,7 @@ class CrowdRoom:
             if not connection.tail:
                 connection.flush()
         table.tailing[:] = False
+        table.grant(tick)
         table.tailing[[connection.seat for connection in self._waiting]] = True
         return table.due(tick, self.snapshot_ticks)
 
@@ -282,13 +297,14 @@ class CrowdRoom:
             others = self._seats.connected.copy()
             others[due] = False
             for seat in np.flatnonzero(others).tolist():
-                self._connections[seat].push(public)
+                self._tell(self._connections[seat], public)
         taken = self._sockets.send(due, public, snapshots)
         for i in np.flatnonzero(taken != snapshots.size + len(public)).tolist():
             connection = self._connections[due[i]]
             self._cut_short(connection, int(taken[i]), public, snapshots.one(i))
             self._seats.tailing[due[i]] = bool(connection.tail)
         begun = taken > len(public)
+        self._seats.pay(tick, due[begun], snapshots.size[begun], self.config.tick_hz)
         self.metrics.count["snapshots"] += int(np.count_nonzero(begun))
         self.metrics.count["bytes"] += int(taken[taken > 0].sum())
         self._seats.commit(tick, due, begun)
@@ -300,9 +316,14 @@ class CrowdRoom:
         elif taken > 0:  # of a snapshot that hasn't begun, nothing needs to be kept
             connection.keep_tail(public[taken:])
         elif taken in (0, -EAGAIN, -EINTR):
-            connection.push(public)
+            self._tell(connection, public)
         else:
             connection.drop()
+
+    def _tell(self, connection: Connection, public: bytes) -> None:
+        """What everyone is told, to one who takes no snapshot now."""
+        if public and not connection.offer(public):
+            self.metrics.count["public_untold"] += 1
 
     def _eyes(self, seats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """float32[m] x and y from which the clients in `seats` look."""
@@ -339,8 +360,11 @@ class CrowdRoom:
         self._broadcast(wire.chatted(name, text))
 
     def _broadcast(self, frame: bytes) -> None:
-        """A whole frame for everyone, ahead of the next snapshot."""
-        self._public.append(frame)
+        """A whole frame for everyone, ahead of the next snapshot; shed if there was too much."""
+        if self._public_bytes.take("everyone", len(frame)):
+            self.metrics.count["public_shed"] += 1
+        else:
+            self._public.append(frame)
 
     # ------------------------------------------------------------------ upkeep
 
@@ -580,13 +604,17 @@ class CrowdRoom:
         if session.chat_credit < 1:
             self.metrics.count["chat_dropped"] += 1
             session.connection.push(wire.notice(0, "Not so fast."))
+        elif text and (self._lines_of.take(session.address) or self._lines.take("everyone")):
+            self.metrics.count["chat_shed"] += 1
+            session.connection.push(wire.notice(0, "Too many talk at once."))
         elif text:
             session.chat_credit -= 1
             self.say(session.name, text)
 
     def resync(self, session: Session) -> None:
-        """The next snapshot of this client is a full one."""
-        self._seats.baseline_tick[session.seat] = NEVER
+        """The next snapshot of this client is a full one, as soon as the last one that it asked
+        for is paid off (see `Seats.pay`)."""
+        self._seats.wants_full[session.seat] = True
 
     def look(self, session: Session, *where: float) -> None:
         """A spectator follows the ship in a slot, or looks at a place."""
@@ -642,6 +670,12 @@ class CrowdRoom:
     def snapshot_ticks(self) -> int:
         """Ticks between a client's snapshots; more than one only when overloaded."""
         return self.shedding.level.snapshot_ticks
+
+    @property
+    def weight(self) -> float:
+        """What its share of the process goes by: players who are here; a bot is a quarter."""
+        here = [s for s in self.sessions.values() if s.connection is not None and not s.spectator]
+        return 1.0 + sum(0.25 if session.bot else 1.0 for session in here)
 
     @property
     def busy(self) -> float:

@@ -34,6 +34,9 @@ READ, WRITE = 1, 2  # libev's event bits
 EXTRA_BYTES = 65536
 """Messages beside snapshots that may wait for a slow client; past that it is closed as slow."""
 
+OFFERED_BYTES = EXTRA_BYTES // 2
+"""What everyone is told waits for a slow client up to here; what is beyond, it is not told."""
+
 PENDING_BYTES = 1 << 18
 """What may wait in all, the rest of a snapshot and answers to control frames included."""
 
@@ -125,6 +128,13 @@ class Connection:
         self._waiting.add(self)
         if len(self.extra) > 16 and sum(map(len, self.extra)) > EXTRA_BYTES:
             self.close(Close.SLOW, "too slow to take messages")
+
+    def offer(self, frame: bytes) -> bool:
+        """The same for what can be done without: False if too much is waiting already."""
+        if self.extra and sum(map(len, self.extra)) + len(frame) > OFFERED_BYTES:
+            return False
+        self.push(frame)
+        return True
 
     def nudge(self) -> None:
         """No snapshot is due: the owner sends what is queued."""
