@@ -27,6 +27,7 @@ from .process import memory, privileges
 from .protocol.wire import Close
 from .records.retention import TIDY_S
 from .rooms.crowd_room import CrowdRoom
+from .transport.door import Door
 from .transport.doorkeeper import LOOK_AGAIN_S, LOOK_EVERY_S, Doorkeeper
 
 try:
@@ -88,11 +89,18 @@ def start() -> Web:
     lobby = Lobby(config, key, games)
     node = Node(config, key, lobby, rooms_known)
     web = Web(config, lobby, node, uwsgi.connection_fd)
-    lobby.run_room = _run
+    door = Door(config.port, web.health_answer)
+    web.door = door
+
+    def run_room(room: CrowdRoom) -> None:
+        room.after_tick = door.let_in
+        _run(room)
+
+    lobby.run_room = run_room
     if config.watchdog_seconds:  # before the first tick, for that may be the one that hangs
         gevent.spawn(_watch, lobby, config.watchdog_seconds)
     for room in lobby.rooms.values():
-        _run(room)
+        run_room(room)
     gevent.spawn(node.run).link_exception(_crashed)
     gevent.spawn(_collect_garbage)
     gevent.spawn(_tidy, lobby)

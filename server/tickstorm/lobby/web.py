@@ -31,6 +31,7 @@ from ..protocol.layout import layout_of
 from ..protocol.wire import SUBPROTOCOL, Close
 from ..records import replay
 from ..transport.connection import Connection
+from ..transport.door import Door
 from . import api
 from .conversation import Conversation
 from .lobby import Lobby
@@ -83,6 +84,7 @@ class Web:
         self.websockets: set[int] = set()
         """Descriptors of the open connections."""
         self.api = api.Api(config, lobby, node)
+        self.door: Door | None = None
         self._take_socket = take_socket
         # Relative, so that it can be read where its parents can't (see privileges.py).
         page = lobby.games.first.page
@@ -165,11 +167,31 @@ class Web:
     # ------------------------------------------------------------------ pages
 
     def _health(self, start_response: StartResponse) -> list[bytes]:
-        health = self.lobby.health()
-        health["refused"] = dict(self.refused)
-        health["closed"] = dict(self.closed)
-        status = "503 Service Unavailable" if health["status"] == "stalled" else "200 OK"
+        health, status = self._state()
         return _json(start_response, health, status)
+
+    def _state(self) -> tuple[dict, str]:
+        """What `/healthz` says, and with which status."""
+        health = self.lobby.health()
+        turned_away = self.door.turned_away if self.door is not None else 0
+        health["refused"] = {**self.refused, "turned_away": turned_away}
+        health["closed"] = dict(self.closed)
+        return health, "503 Service Unavailable" if health["status"] == "stalled" else "200 OK"
+
+    def health_answer(self) -> bytes:
+        """The whole answer to `GET /healthz`, for the door's thread: the loop may change beneath
+        it what it counts, so it is tried again."""
+        for _ in range(5):
+            try:
+                health, status = self._state()
+                break
+            except RuntimeError:  # a dictionary changed while it was copied
+                continue
+        else:
+            health, status = {"status": "ok" if self.lobby.alive() else "stalled"}, "200 OK"
+        body = json.dumps(health, indent=1).encode() + b"\n"
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
+        return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
     def _ready(self, start_response: StartResponse) -> list[bytes]:
         why = self.lobby.unready()

@@ -91,6 +91,8 @@ class CrowdRoom:
         self.game = game
         self.layout = layout_of(game)
         self.schema = self.layout.schema
+        self.after_tick: Callable[[], None] = lambda: None
+        """Called by the loop after each tick: others may have their turn."""
         self.announce: Callable[[], None] = lambda: None
         """Called when what a client knows is void, before the next snapshot: WELCOME comes anew."""
         self.world = world
@@ -144,6 +146,7 @@ class CrowdRoom:
                     gevent.sleep(self._rest_s)
                 if self._running and not self.held:
                     self.tick()
+                    self.after_tick()
         self._sockets.close()
 
     def tick(self) -> None:
