@@ -87,7 +87,11 @@ class Config:
         10, "time for a whole HTTP request and its answer, up to the upgrade", 2, 120
     )
     max_connections_per_address: int = _option(
-        512, "sockets from one address (IPv6: one /64) at once; 0 for no limit", 0, 100000
+        512,
+        "sockets, and players, from one address (IPv6: one /64) at once; other limits per address "
+        "follow from it (SECURITY.md); 0 for none",
+        0,
+        100000,
     )
     send_buffer: int = _option(65536, "SO_SNDBUF of each socket, bytes", 8192, 1 << 20)
     sockets: str = _option(
