@@ -35,6 +35,7 @@ restart-cluster: setup ## restart the nodes of `make cluster` one by one, losing
 
 test: setup lint ## all tests, in a real browser too
 	@sh tests/chromium.sh
+	@sh tests/typescript.sh >/dev/null || true
 	@sh tests/nginx.sh
 	@sh deploy/packages.sh redis-server || true
 	$(BIN)/python -m pytest -m 'not alone' --numprocesses 3 --dist loadfile

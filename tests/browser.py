@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 WEB = ROOT / "clients" / "web"
+SDK = ROOT / "clients" / "js"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
     "--no-sandbox",
@@ -38,7 +39,14 @@ def executable() -> str | None:
 
 
 class _Files(SimpleHTTPRequestHandler):
-    """The files of clients/web, and an empty page to load modules into."""
+    """The files of clients/web, the SDK's modules, and an empty page to load them into."""
+
+    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".js": "text/javascript"}
+
+    def translate_path(self, path):
+        if path.startswith("/tickstorm/"):
+            return str(SDK / path.removeprefix("/tickstorm/").partition("?")[0])
+        return super().translate_path(path)
 
     def do_GET(self):
         if self.path != "/blank.html":

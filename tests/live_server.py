@@ -69,7 +69,9 @@ class LiveServer:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             try:
-                if self.health()["tick"] > 0:
+                health = self.health()
+                # A room of objects waits for its first player.
+                if health["tick"] > 0 or "entities" in health["stats"]:
                     return
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 pass

@@ -11,7 +11,8 @@ import pytest
 from tickstorm.config import load
 from tickstorm.transport import connection, door
 
-TEXT = (Path(__file__).parent.parent / "SECURITY.md").read_text()
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "SECURITY.md").read_text()
 ROWS = re.findall(r"\| ([^|]+) \| (\d+) \| [^|]+ \| `([\w.]+)` \|", TEXT)
 
 
@@ -34,6 +35,6 @@ def test_the_bounds_fit_one_another():
     assert connection.EXTRA_BYTES < connection.PENDING_BYTES
     assert crowd_room.PUBLIC_BYTES < config.send_buffer
     assert crowd_room.ADDRESS_LINES < crowd_room.CHAT_LINES
-    listen = re.search(r"^listen = (\d+)", (Path(__file__).parent.parent / "uwsgi.ini").read_text(),
-                       re.M)  # fmt: skip
-    assert door.MOST_WAITING + door.AT_ONCE < int(listen[1])
+    settings = (ROOT / "server" / "tickstorm" / "uwsgi.ini").read_text()
+    (listen,) = re.findall(r"^listen = (\d+)", settings, re.M)
+    assert door.MOST_WAITING + door.AT_ONCE < int(listen)

@@ -20,7 +20,7 @@ pytest_plugins = ["tests.browser"]
 PROTOCOL = Path(__file__).parent.parent / "PROTOCOL.md"
 
 CONNECT = """async ([url, token]) => {
-  const {Connection} = await import('/connection.js');
+  const {Connection} = await import('/tickstorm/connection.js');
   const statuses = window.statuses = [];
   if (token) sessionStorage.setItem(`tickstorm.token ${url}`, token);
   window.connection = new Connection({

@@ -21,7 +21,7 @@ SPEED = 350.0  # units/s, about what a ship flies at full thrust
 RUN = """async ({kind, tickHz, arrivals, frames}) => {
   const {compile} = await import('/wire.js');
   const {KnownKind} = await import('/world.js');
-  const {PlaybackClock} = await import('/clock.js');
+  const {PlaybackClock} = await import('/tickstorm/clock.js');
   const {Interpolation} = await import('/interpolation.js');
   const known = new KnownKind(compile([[kind], [], []]).kinds[0]);
   const clock = new PlaybackClock(tickHz);
@@ -297,7 +297,7 @@ def test_a_page_that_slept_is_up_to_date_at_once(page):
 # The input clock: a server that reads inputs at its ticks, and the slack that it reports.
 
 STEER = """async ({tickHz, rttMs, seconds, up, down, drift}) => {
-  const {InputClock} = await import('/clock.js');
+  const {InputClock} = await import('/tickstorm/clock.js');
   const clock = new InputClock(tickHz);
   const tickMs = 1000 / tickHz;
   const reports = [];  // [arrives, tick, slack]

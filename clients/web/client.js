@@ -31,8 +31,9 @@
  * Each input tells the server how far apart the two were (`view_delay`).
  */
 
-import { InputClock, PlaybackClock } from "./clock.js";
-import { Connection } from "./connection.js";
+import { InputClock, PlaybackClock } from "/tickstorm/clock.js";
+import { PRESETS, conditionedBy } from "/tickstorm/conditioner.js";
+import { Connection } from "/tickstorm/connection.js";
 import { Interpolation } from "./interpolation.js";
 import { BOOST, FIRE, THRUST } from "./movement.js";
 import { Prediction } from "./prediction.js";
@@ -40,7 +41,7 @@ import { Shots } from "./shots.js";
 import { Stats } from "./stats.js";
 import {
   BOARD, CHATTED, FEED, HEAT, NOTICE, NO_SLACK, NO_SLOT, PONG, SNAPSHOT, SPECTATOR, WELCOME,
-  InputEncoder, compile, encodeChat, encodeLook, encodeReplay, readHead,
+  InputEncoder, compile, encodeChat, encodeLook, encodeReplay, decode, readHead,
 } from "./wire.js";
 import { World } from "./world.js";
 
@@ -74,14 +75,15 @@ export class Client {
     this.onMessage = null; // for whoever wants to see each message too
     this.#connection = new Connection({
       url,
-      net,
       storage,
+      decode,
+      wrap: conditionedBy(typeof net === "string" ? PRESETS[net] : net),
       place,
       onMessage: (message, bytes, now) => this.#receive(message, bytes, now),
-      onStatus: (status) => {
-        this.status = status;
-        if (status.state !== "playing") this.#session?.pause();
-        onStatus(status);
+      onStatus: ({ state, text }) => {
+        this.status = { state, text };
+        if (state !== "playing") this.#session?.pause();
+        onStatus(this.status);
       },
     });
   }

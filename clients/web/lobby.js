@@ -23,7 +23,7 @@ export async function ask(method, path, body) {
   let response;
   let answer;
   try {
-    response = await fetch(`api/${path}`, {
+    response = await fetch(`/api/${path}`, {
       method,
       headers: body === undefined ? {} : { "Content-Type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),

@@ -1,10 +1,10 @@
 /** The page: title, game and settings around one client and one frame loop. */
 
+import { PRESETS } from "/tickstorm/conditioner.js";
+import { tokenKey } from "/tickstorm/connection.js";
 import { Attract } from "./attract.js";
 import { Audio } from "./audio.js";
 import { Client } from "./client.js";
-import { tokenKey } from "./connection.js";
-import { PRESETS } from "./conditioner.js";
 import { Hud } from "./hud.js";
 import { Input } from "./input.js";
 import { Lobby, LobbyError } from "./lobby.js";
@@ -73,7 +73,7 @@ async function fly(name) {
 }
 
 function replayUrl(replay) {
-  const url = new URL("ws", location.href);
+  const url = new URL("/ws", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   url.search = new URLSearchParams({ replay }).toString();
   return url.href;

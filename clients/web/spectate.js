@@ -288,7 +288,7 @@ export class Spectator {
   /** What else there is to be watched. */
   async #list() {
     const { what } = this.#parts;
-    const rows = await fetch("replays.json").then((answer) => answer.json()).catch(() => null);
+    const rows = await fetch("/replays.json").then((answer) => answer.json()).catch(() => null);
     const made = (rows?.replays ?? []).slice(0, 30).map(({ replay, room, created, seconds }) => {
       const when = new Date(created * 1000).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
       return new Option(`${room}, ${when}, ${clock(seconds)}`, replay);

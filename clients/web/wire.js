@@ -1,216 +1,37 @@
 /**
- * The bytes of PROTOCOL.md: messages in and out, and the declared schema compiled to readers.
- * No sockets and no game here; whatever does not fit throws `WireError`.
+ * The bytes of PROTOCOL.md for crowds: messages in and out, and the declared schema compiled to
+ * readers. No sockets and no game here; whatever does not fit throws `WireError`.
  */
 
-export const PROTOCOL_VERSION = 1;
-export const SUBPROTOCOL = "tickstorm.1";
+import {
+  NOTICE, PONG, REPLAY, REPLAYING, SNAPSHOT, WELCOME,
+} from "/tickstorm/messages.js";
+import { WireError, pack, unpack } from "/tickstorm/msgpack.js";
+
+export * from "/tickstorm/messages.js";
+export { WireError, pack, unpack };
+
 export const NO_SLOT = 65535;
 export const NO_SLACK = -128;
 
-export const HELLO = 1;
 export const INPUT = 2;
 export const CHAT = 3;
-export const PING = 4;
-export const LEAVE = 5;
-export const SYNC = 6;
 export const LOOK = 7;
-export const REPLAY = 8;
 
-export const WELCOME = 16;
-export const SNAPSHOT = 17;
 export const FEED = 18;
 export const BOARD = 19;
 export const CHATTED = 20;
-export const PONG = 21;
-export const NOTICE = 22;
 export const HEAT = 23;
-export const REPLAYING = 24;
 
 /** Bits of a snapshot's flags. */
 export const FULL = 1;
 export const SHED = 2;
 export const SPECTATOR = 4;
 
-/** The server's bytes break the protocol. */
-export class WireError extends Error {}
-
-// ---------------------------------------------------------------- msgpack
-
-const utf8 = new TextDecoder("utf-8", { fatal: true });
-const toUtf8 = new TextEncoder();
-const MAX_DEPTH = 16;
-
-/** The value of one whole msgpack document; `bin` comes as a view into `bytes`. */
-export function unpack(bytes) {
-  const reader = new Unpacker(bytes);
-  let value;
-  try {
-    value = reader.value(0);
-  } catch (error) {
-    throw error instanceof WireError ? error : new WireError(`not msgpack: ${error.message}`);
-  }
-  if (reader.at !== bytes.length) {
-    throw new WireError(`${bytes.length - reader.at} bytes after the message`);
-  }
-  return value;
-}
-
-class Unpacker {
-  constructor(bytes) {
-    this.bytes = bytes;
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.at = 0;
-  }
-
-  value(depth) {
-    if (depth > MAX_DEPTH) throw new WireError("nested too deeply");
-    const tag = this.uint(1);
-    if (tag < 0x80) return tag;
-    if (tag < 0x90) return this.map(tag & 0x0f, depth);
-    if (tag < 0xa0) return this.array(tag & 0x0f, depth);
-    if (tag < 0xc0) return utf8.decode(this.take(tag & 0x1f));
-    if (tag >= 0xe0) return tag - 256;
-    switch (tag) {
-      case 0xc0: return null;
-      case 0xc2: return false;
-      case 0xc3: return true;
-      case 0xc4: return this.take(this.uint(1));
-      case 0xc5: return this.take(this.uint(2));
-      case 0xc6: return this.take(this.uint(4));
-      case 0xca: return this.number("getFloat32", 4);
-      case 0xcb: return this.number("getFloat64", 8);
-      case 0xcc: return this.uint(1);
-      case 0xcd: return this.uint(2);
-      case 0xce: return this.uint(4);
-      case 0xcf: return Number(this.number("getBigUint64", 8));
-      case 0xd0: return this.number("getInt8", 1);
-      case 0xd1: return this.number("getInt16", 2);
-      case 0xd2: return this.number("getInt32", 4);
-      case 0xd3: return Number(this.number("getBigInt64", 8));
-      case 0xd9: return utf8.decode(this.take(this.uint(1)));
-      case 0xda: return utf8.decode(this.take(this.uint(2)));
-      case 0xdb: return utf8.decode(this.take(this.uint(4)));
-      case 0xdc: return this.array(this.uint(2), depth);
-      case 0xdd: return this.array(this.uint(4), depth);
-      case 0xde: return this.map(this.uint(2), depth);
-      case 0xdf: return this.map(this.uint(4), depth);
-      default: throw new WireError(`msgpack tag 0x${tag.toString(16)} is not used here`);
-    }
-  }
-
-  uint(size) {
-    return this.number(size === 1 ? "getUint8" : size === 2 ? "getUint16" : "getUint32", size);
-  }
-
-  number(getter, size) {
-    const value = this.view[getter](this.at);
-    this.at += size;
-    return value;
-  }
-
-  take(size) {
-    if (this.at + size > this.bytes.length) throw new WireError("ends inside a string");
-    this.at += size;
-    return this.bytes.subarray(this.at - size, this.at);
-  }
-
-  array(size, depth) {
-    const items = [];
-    for (let i = 0; i < size; i++) items.push(this.value(depth + 1));
-    return items;
-  }
-
-  map(size, depth) {
-    const entries = {};
-    for (let i = 0; i < size; i++) {
-      const key = this.value(depth + 1);
-      // Not by assignment: a key named __proto__ must be a key like any other.
-      Object.defineProperty(entries, key, {
-        value: this.value(depth + 1), enumerable: true, configurable: true, writable: true,
-      });
-    }
-    return entries;
-  }
-}
-
-/** msgpack bytes of null, booleans, numbers, strings, arrays and plain objects. */
-export function pack(value) {
-  const out = [];
-  packInto(out, value);
-  return Uint8Array.from(out);
-}
-
-function packInto(out, value) {
-  if (value === null || value === undefined) out.push(0xc0);
-  else if (typeof value === "boolean") out.push(value ? 0xc3 : 0xc2);
-  else if (typeof value === "number") packNumber(out, value);
-  else if (typeof value === "string") {
-    const bytes = toUtf8.encode(value);
-    packSize(out, bytes.length, 0xa0, 32, [0xd9, 0xda, 0xdb]);
-    out.push(...bytes);
-  } else if (Array.isArray(value)) {
-    packSize(out, value.length, 0x90, 16, [0, 0xdc, 0xdd]);
-    for (const item of value) packInto(out, item);
-  } else {
-    const entries = Object.entries(value);
-    packSize(out, entries.length, 0x80, 16, [0, 0xde, 0xdf]);
-    for (const [key, item] of entries) {
-      packInto(out, key);
-      packInto(out, item);
-    }
-  }
-}
-
-function packSize(out, size, fixTag, fixLimit, [tag8, tag16, tag32]) {
-  if (size < fixLimit) out.push(fixTag | size);
-  else if (tag8 && size < 0x100) out.push(tag8, size);
-  else if (size < 0x10000) out.push(tag16, ...bigEndian(size, 2));
-  else out.push(tag32, ...bigEndian(size, 4));
-}
-
-function packNumber(out, value) {
-  if (!Number.isInteger(value) || value < -0x80000000 || value > 0xffffffff) {
-    const bytes = new Uint8Array(8);
-    new DataView(bytes.buffer).setFloat64(0, value);
-    out.push(0xcb, ...bytes);
-  } else if (value >= 0) {
-    if (value < 0x80) out.push(value);
-    else if (value < 0x100) out.push(0xcc, value);
-    else if (value < 0x10000) out.push(0xcd, ...bigEndian(value, 2));
-    else out.push(0xce, ...bigEndian(value, 4));
-  } else if (value >= -32) out.push(value & 0xff);
-  else if (value >= -0x80) out.push(0xd0, value & 0xff);
-  else if (value >= -0x8000) out.push(0xd1, ...bigEndian(value, 2));
-  else out.push(0xd2, ...bigEndian(value, 4));
-}
-
-function bigEndian(value, size) {
-  return Array.from({ length: size }, (_, i) => (value >>> (8 * (size - 1 - i))) & 0xff);
-}
-
 // ---------------------------------------------------------------- client to server
-
-/** HELLO; `schema` 0 accepts whatever WELCOME declares. */
-export function encodeHello({ name, token = null, schema = 0, options = {} }) {
-  return pack([HELLO, PROTOCOL_VERSION, schema, name, token, options]);
-}
 
 export function encodeChat(text) {
   return pack([CHAT, text]);
-}
-
-/** `time`: any number; the server sends it back in PONG. */
-export function encodePing(time) {
-  return pack([PING, time]);
-}
-
-export function encodeLeave() {
-  return pack([LEAVE]);
-}
-
-export function encodeSync() {
-  return pack([SYNC]);
 }
 
 /** LOOK at a ship (one number, its slot) or at a place (two, x and y). */
@@ -306,6 +127,7 @@ const NUMBERS = {
   f8: [8, Float64Array, "getFloat64", "setFloat64"],
 };
 
+const toUtf8 = new TextEncoder();
 const lenientUtf8 = new TextDecoder("utf-8");
 
 function field(name, dtype, offset) {

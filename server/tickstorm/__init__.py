@@ -6,4 +6,36 @@ by call), `replication/` (what each client is sent), `transport/connection.py` a
 over HTTP, more than one process), `records/` (how a room comes back), `app.py` (uWSGI).
 """
 
-__version__ = "0.1.0"
+from .games.checks import DeclarationError, choice, flag, number, text, whole
+from .games.entity import Entity, Player, synced
+from .games.room import Input, Refuse, Room, message, setting
+
+__version__ = "0.2.0"
+
+__all__ = [
+    "DeclarationError",
+    "Entity",
+    "Input",
+    "Player",
+    "Refuse",
+    "Room",
+    "choice",
+    "flag",
+    "message",
+    "number",
+    "setting",
+    "synced",
+    "text",
+    "whole",
+]
+
+
+def __getattr__(name: str) -> object:
+    """`connect`, `aio` and their like bring sockets along: imported when first used."""
+    import importlib
+
+    if name == "connect":
+        return importlib.import_module(".client", __name__).connect
+    if name in ("aio", "client", "testing"):
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -91,16 +91,20 @@ def start() -> Web:
     web = Web(config, lobby, node, uwsgi.connection_fd)
     door = Door(config.port, web.health_answer)
     web.door = door
+    lobby.loop.after_turn = door.let_in
 
     def run_room(room: CrowdRoom) -> None:
         room.after_tick = door.let_in
         _run(room)
 
     lobby.run_room = run_room
+    lobby.on_over = node.shut
     if config.watchdog_seconds:  # before the first tick, for that may be the one that hangs
         gevent.spawn(_watch, lobby, config.watchdog_seconds)
     for room in lobby.rooms.values():
-        run_room(room)
+        if isinstance(room, CrowdRoom):
+            run_room(room)
+    gevent.spawn(lobby.loop.run).link_exception(_crashed)
     gevent.spawn(node.run).link_exception(_crashed)
     gevent.spawn(_collect_garbage)
     gevent.spawn(_tidy, lobby)

@@ -46,7 +46,7 @@ class Config:
     room_players: int = _option(
         0, "players in a room that the server opens by itself; 0 means `MAX_PLAYERS`", 0, 20000
     )
-    max_rooms: int = _option(32, "rooms of this node", 1, 1000)
+    max_rooms: int = _option(1000, "rooms of this node", 1, 20000)
     round_seconds: int = _option(
         0, "length of a round in the server's own rooms; 0 for a match without end", 0, 3600
     )
@@ -123,6 +123,9 @@ class Config:
         "", "whom the worker becomes when started as root; empty: the folder's owner, or nobody"
     )
     secret: str = _option("", "key that signs resume tokens; empty: kept in DATA_DIR", secret=True)
+    dev: str = _option(
+        "off", "a development run: pages see the tracebacks of rules", choices=("on", "off")
+    )
     log_level: str = _option(
         "info", "one of debug, info, warning, error", choices=("debug", "info", "warning", "error")
     )
@@ -151,7 +154,7 @@ class Config:
     @property
     def rooms_per_address(self) -> int:
         """Rooms that one address has open at once; 0 for no limit."""
-        return max(2, self.max_rooms // 8) if self.rooms_per_minute else 0
+        return max(2, min(32, self.max_rooms // 8)) if self.rooms_per_minute else 0
 
     @property
     def max_websockets(self) -> int:

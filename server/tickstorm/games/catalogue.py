@@ -18,10 +18,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .checks import DeclarationError
 from .game import EXPORTS
+from .room import Game as ObjectGame
+from .room import Room
 
 CROWD = "crowd"
 """The kind of game that has one world of columns in each room (`Game`)."""
+
+OBJECTS = "objects"
+"""The kind of game that is a class of rooms (`room.Room`)."""
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
@@ -32,7 +38,8 @@ class GameError(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A game of this server. `kind` says what `game` is: for CROWD, a `Game`."""
+    """A game of this server. `kind` says what `game` is: for CROWD, a `game.Game`; for OBJECTS,
+    a `room.Game`."""
 
     name: str
     kind: str
@@ -94,6 +101,9 @@ def entry_of(thing: Any, spec: str) -> Entry:
 
     Each kind of game is told by what it has; a further kind is recognised here.
     """
+    room = thing if _is_room(thing) else _room_of(thing, spec)
+    if room is not None:
+        return _objects_entry(room)
     missing = [name for name in EXPORTS if not hasattr(thing, name)]
     if missing:
         raise GameError(f"{_where(thing, spec)}: no game, for it has no {', '.join(missing)}")
@@ -103,6 +113,49 @@ def entry_of(thing: Any, spec: str) -> Entry:
             "- and _, the first a letter"
         )
     return Entry(thing.name, CROWD, thing.title, thing, getattr(thing, "page", None))
+
+
+def _is_room(thing: Any) -> bool:
+    return isinstance(thing, type) and issubclass(thing, Room) and thing is not Room
+
+
+def _room_of(module: Any, spec: str) -> type[Room] | None:
+    """The one room class that a module defines; None if there is none."""
+    if not isinstance(module, ModuleType):
+        return None
+    found = [
+        thing for thing in vars(module).values()
+        if _is_room(thing) and thing.__module__ == module.__name__
+    ]  # fmt: skip
+    found = [
+        room for room in found if not any(o is not room and issubclass(o, room) for o in found)
+    ]
+    if len(found) > 1:
+        names = ", ".join(f"{spec}:{room.__name__}" for room in found)
+        raise GameError(f"{spec} has several rooms; name one of {names}")
+    return found[0] if found else None
+
+
+def _objects_entry(room: type[Room]) -> Entry:
+    try:
+        game = ObjectGame(room)
+    except DeclarationError as error:
+        raise GameError(str(error)) from None
+    if not NAME.fullmatch(game.name):
+        raise GameError(f"{game.place}: the class name {room.__name__!r} makes no game's name")
+    return Entry(game.name, OBJECTS, game.title, game, _page_of(room))
+
+
+def _page_of(room: type[Room]) -> Path | None:
+    """The folder `page` beside the rules, else the rules' own if there is an index.html in it."""
+    file = getattr(sys.modules.get(room.__module__), "__file__", None)
+    if file is None:
+        return None
+    folder = Path(file).resolve().parent
+    for page in (folder / "page", folder):
+        if (page / "index.html").is_file():
+            return page
+    return None
 
 
 def _entry(spec: str) -> Entry:
@@ -143,6 +196,9 @@ def _from_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
+    except DeclarationError as error:
+        del sys.modules[name]
+        raise GameError(str(error)) from None
     except BaseException:
         del sys.modules[name]
         raise

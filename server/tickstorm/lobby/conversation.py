@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..protocol import names, wire
 from ..protocol.wire import Close, ProtocolViolation
+from ..rooms.object_room import ObjectSession
 from ..rooms.session import Session
 from ..transport.connection import Connection
 from .lobby import Lobby
@@ -30,10 +31,13 @@ class Conversation:
         self.replay = replay
         self.connection = connection
         self.address = address
-        self.session: Session | None = None
+        self.session: Session | ObjectSession | None = None
 
     def receive(self, data: bytes) -> None:
         """Act on one message. Raises ProtocolViolation."""
+        if isinstance(self.session, ObjectSession):
+            self.session.take(data)
+            return
         kind, *fields = wire.decode(data)
         if self.session is None:
             if kind != wire.HELLO:
@@ -94,7 +98,8 @@ class Conversation:
                 notice = wire.notice(violation.code, violation.reason, violation.url)
                 self.connection.push(notice)
             raise
-        self._welcome(resumed)
+        if isinstance(self.session, Session):  # rooms of objects greet with their next turn
+            self._welcome(resumed)
 
     def _welcome(self, resumed: bool = False) -> None:
         session = self.session

@@ -1,4 +1,4 @@
-"""Drain the node of this environment: ``python -m tickstorm.lobby.drain``, then stop it.
+"""Drain the node of this environment: ``tickstorm drain``, then stop it.
 
 Its rooms go to other nodes and their players follow. Meant for Kubernetes' ``preStop`` and for
 scripts: it reads HOST, PORT, SECRET and DATA_DIR as the node does, asks it (``POST /drain``,
@@ -89,9 +89,7 @@ def _seconds(text: str) -> float:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tickstorm.lobby.drain", description=__doc__.split("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="tickstorm drain", description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=_seconds, default=30.0, help="give up after so many (30)")
     parser.add_argument("--token", action="store_true", help="only print the token of POST /drain")
     options = parser.parse_args(arguments)

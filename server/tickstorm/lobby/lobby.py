@@ -15,17 +15,22 @@ import gevent
 
 from .. import __version__
 from ..config import Config
-from ..games.catalogue import Catalogue, Entry, GameError
+from ..games.catalogue import OBJECTS, Catalogue, Entry, GameError
+from ..games.simulation import RuleError, Simulation
 from ..games.world import WorldSettings
 from ..protocol.wire import Close, ProtocolViolation
-from ..records import journal, replay, retention
+from ..records import journal, ledger, replay, retention
 from ..records.files import read_json
 from ..rooms.buckets import Buckets
 from ..rooms.census import Census
 from ..rooms.crowd_room import CrowdRoom
+from ..rooms.loop import Loop, close_code
+from ..rooms.object_room import ObjectRoom, ObjectSession
 from ..rooms.session import Session
 from ..services.scores import Scores
 from ..transport.connection import Connection
+from ..transport.pool import Pool
+from ..transport.sockets import shared_ring
 from . import settings, tokens
 from .directory import RoomInfo
 from .settings import encodable, of_node
@@ -34,6 +39,8 @@ log = logging.getLogger("tickstorm.lobby")
 
 REPLAYS_PER_SECOND, REPLAYS_AT_ONCE = 0.5, 20
 """Replays that one address may open: each reads whole segments."""
+AnyRoom = CrowdRoom | ObjectRoom
+AnySession = Session | ObjectSession
 
 
 class Gate(Protocol):
@@ -44,7 +51,7 @@ class Gate(Protocol):
     known: bool  # to the directory
     trouble: str  # why the directory can't be reached, or nothing
 
-    def admit(self, signed: str, room_id: str | None) -> tuple[CrowdRoom, bool, str]:
+    def admit(self, signed: str, room_id: str | None) -> tuple[AnyRoom, bool, str]:
         """Use a ticket: its room, whether to watch, its id. Raises ProtocolViolation."""
 
     def arrived(self, room: str, ticket: str) -> None:
@@ -53,7 +60,7 @@ class Gate(Protocol):
     def reserved(self, room: str) -> int:
         """Seats of a room that are held for others."""
 
-    def bring(self, id: str) -> CrowdRoom | None:
+    def bring(self, id: str) -> AnyRoom | None:
         """A room that isn't open here; None if there is none. Raises ProtocolViolation."""
 
 
@@ -76,7 +83,7 @@ class Lobby:
         self.config = config
         self.games = games
         self.clock = clock
-        self.rooms: dict[str, CrowdRoom] = {}
+        self.rooms: dict[str, AnyRoom] = {}
         self.infos: dict[str, RoomInfo] = {}
         self.started = time()
         self.node: Gate | None = None
@@ -90,21 +97,103 @@ class Lobby:
         self._watched: dict[replay.ReplayRoom, str] = {}  # by whom
         self._writer = journal.Writer() if config.journal == "on" else None
         self.scores = Scores(Path(config.data_dir) / "scores.sqlite")
+        self._ledger, self._stories = self._open_ledger()
+        pool = Pool(clock, shared_ring(config.sockets))
+        self.loop = Loop(
+            pool, self._ledger, clock, config.message_rate, config.checkpoint_seconds,
+            config.dev == "on",
+        )  # fmt: skip
+        self.loop.on_end = self._ended
+        self.on_over: Callable[[str, Close, str], None] = self.shut
         self._open_before()
 
     def open(
         self, room_id: str, info: RoomInfo | None = None, state: dict | None = None
-    ) -> CrowdRoom:
+    ) -> AnyRoom:
         """A room with a world of its own: from `state` (see `dump`), the one in its journal, or
         a new one. Without `info` it is one of the server's own, which never close. Raises
         GameError if its game isn't here."""
         info = info or RoomInfo(of_node(self.config, self.games.first), keep=True)
         entry = self.games[info.settings.game]
-        room = self.rooms[room_id] = self._open_crowd(entry, room_id, info, state)
+        room: AnyRoom
+        if entry.kind == OBJECTS:
+            room = self._open_objects(entry, room_id, info, state)
+        else:
+            room = self._open_crowd(entry, room_id, info, state)
+        self.rooms[room_id] = room
         self.infos[room_id] = info
         self._remember()
-        self.run_room(room)
+        if isinstance(room, ObjectRoom):
+            self.loop.add(room)
+        else:
+            self.run_room(room)
         return room
+
+    # ------------------------------------------------------------------ rooms of objects
+
+    def _open_ledger(self) -> tuple[ledger.Ledger | None, dict[str, ledger.Story]]:
+        """The journal of all rooms of objects, and what it says of those of before."""
+        if self._writer is None or not any(entry.kind == OBJECTS for entry in self.games):
+            return None, {}
+        config, folder = self.config, Path(self.config.data_dir) / "objects"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = journal.lock(folder)
+        if lock is None:
+            log.warning("rooms of objects keep no journal: another process has the one in %s",
+                        folder)  # fmt: skip
+            return None, {}
+        found = ledger.stories(folder)
+        kept = ledger.Ledger(
+            self._writer, folder, config.journal_megabytes << 20, config.journal_hours * 3600, lock
+        )
+        return kept, {id: story for id, story in found.items() if not story.closed}
+
+    def _open_objects(
+        self, entry: Entry, room_id: str, info: RoomInfo, state: dict | None
+    ) -> ObjectRoom:
+        game, chosen = entry.game, info.settings
+        sessions: list[list] = []
+        events: list[list] = []
+        simulation: Simulation | None = None
+        story = self._stories.pop(room_id, None)
+        if state is not None:
+            simulation = Simulation.load(game, state["simulation"])
+            sessions, events = state["sessions"], state["events"]
+        elif story is not None:
+            simulation, sessions = self._restored(game, room_id, story)
+        if simulation is None:
+            seed = self.config.seed or int.from_bytes(os.urandom(6), "little")
+            simulation = Simulation(game, game.choose(chosen.settings), seed)
+        room = ObjectRoom(
+            room_id, game, simulation, self.loop, min(chosen.capacity, game.room.capacity), sessions
+        )
+        room.take_events(events)
+        room.census = self.census
+        room.token_for = self.token_for
+        room.version = self.version
+        return room
+
+    def _restored(self, game, room_id: str, story: ledger.Story):
+        """A room as its journal says; ``(None, [])`` if that can't be."""
+        if story.head.get("checksum") != game.checksum:
+            story.ticks = []  # other rules: what fits of the checkpoint is kept
+            log.warning("room %s: %s has changed; what fits of it is kept", room_id, game.name)
+        try:
+            simulation, sessions = ledger.restore(game, story)
+        except (RuleError, ValueError, KeyError, TypeError) as error:
+            log.error("room %s can't come back: %s; its journal is set aside", room_id, error)
+            ledger.set_aside(Path(self.config.data_dir) / "aside", story)
+            return None, []
+        log.info("room %s is back at tick %d with %d players", room_id, simulation.tick,
+                 len(sessions))  # fmt: skip
+        return simulation, sessions
+
+    def _ended(self, room: ObjectRoom) -> None:
+        """A room of objects has ended by itself, or its rule failed for good."""
+        if room.broken:
+            ledger.set_aside(Path(self.config.data_dir) / "aside", ledger.story_of(room))
+        if room.id in self.rooms:
+            self.on_over(room.id, close_code(room), room.over or "the room is over")
 
     def _open_crowd(
         self, entry: Entry, room_id: str, info: RoomInfo, state: dict | None
@@ -143,7 +232,10 @@ class Lobby:
         self._remember()
         room.close(code, reason, url)
         room.finish()
-        if room.journal is not None:
+        if isinstance(room, ObjectRoom):
+            if self._ledger is not None:
+                self._ledger.closed(room_id)
+        elif room.journal is not None:
             room.journal.unlock()
 
     def dump(self, room_id: str) -> dict:
@@ -156,7 +248,7 @@ class Lobby:
         return self.games.first.name
 
     @property
-    def default(self) -> CrowdRoom | None:
+    def default(self) -> AnyRoom | None:
         """Where players go who named no room: the server's own, or any public one."""
         kept = [id for id, info in self.infos.items() if info.keep]
         public = [id for id, info in self.infos.items() if info.settings.public]
@@ -195,8 +287,10 @@ class Lobby:
         for id, info in infos.items():
             try:
                 self.open(id, info)
-            except (GameError, ValueError, OSError) as error:
+            except GameError as error:
                 log.error("room %s is not opened again: %s", id, error)
+            except Exception:  # the others must not suffer from it
+                log.exception("room %s is not opened again", id)
         self.open_default()
 
     def open_default(self) -> None:
@@ -236,7 +330,7 @@ class Lobby:
         ticket: str | None = None,
         schema: int = 0,
         address: str = "",
-    ) -> tuple[Session, bool]:
+    ) -> tuple[AnySession, bool]:
         """The session of whoever connected, and whether it is an old one.
 
         `address` is whose seat it will be, `schema` the checksum of the game that the client
@@ -282,21 +376,21 @@ class Lobby:
 
     def _sit(
         self,
-        room: CrowdRoom,
+        room: AnyRoom,
         connection: Connection,
         name: str,
         bot: bool,
         spectate: bool,
         address: str,
         expected: bool = False,
-    ) -> Session:
+    ) -> AnySession:
         if spectate:
             if sum(r.spectators for r in self.rooms.values()) >= self.config.max_spectators:
                 raise ProtocolViolation(Close.FULL, "no more spectators; try again later")
             return room.spectate(name, connection, address)
         if self.players >= self.config.max_players and not self._make_room():
             raise ProtocolViolation(Close.FULL, "the server is full; try again later")
-        return room.join(name, bot, connection, address, expected)
+        return room.join(name, bot, connection, address=address, expected=expected)
 
     def _make_room(self) -> bool:
         """The server is full: who has been away the longest, in whatever room, has to go."""
@@ -344,14 +438,14 @@ class Lobby:
         finally:
             del self._watched[room]
 
-    def settled(self, room_id: str | None) -> CrowdRoom | None:
+    def settled(self, room_id: str | None) -> AnyRoom | None:
         """The open room of this id; one that is just being handed over is waited for, for who
         joins it now would be left behind."""
         while (room := self.rooms.get(room_id)) is not None and room.held:
             gevent.sleep(0.01)
         return room
 
-    def token_for(self, session: Session) -> str:
+    def token_for(self, session: AnySession) -> str:
         """The token with which this session can be resumed."""
         claim = tokens.Claim(session.room.id, session.id, time() + tokens.LIFETIME_S)
         return tokens.sign(claim, self._key)
@@ -372,7 +466,7 @@ class Lobby:
 
     def _resume(
         self, token: str, connection: Connection, schema: int, address: str
-    ) -> Session | None:
+    ) -> AnySession | None:
         claim = self.read_token(token)
         if claim is None:
             raise ProtocolViolation(Close.TOKEN, "not a token of this server")
@@ -457,11 +551,16 @@ class Lobby:
     def close(self, code: Close, reason: str) -> None:
         """Tell everyone to go, and stop the loops."""
         self.closing = code, reason
+        if self._ledger is not None:
+            self._ledger.keep(self.loop.rooms.values())
         for room in [*self.rooms.values(), *self._watched]:
             room.close(code, reason)
 
     def finish(self) -> None:
         """After `close`, when all have gone: end journals and scores. `finished`: all on disk."""
+        self.loop.stop()
+        if self._ledger is not None:
+            self._ledger.close()
         for room in self.rooms.values():
             room.finish()
         if self._writer is not None:
@@ -491,7 +590,7 @@ def noted_rooms(noted: object) -> dict[str, RoomInfo]:
     return rooms
 
 
-def _check_schema(schema: int, room: CrowdRoom) -> None:
+def _check_schema(schema: int, room: AnyRoom) -> None:
     """Raises ProtocolViolation if a client knows another game, or another version of it."""
     if schema not in (0, room.schema):
         raise ProtocolViolation(Close.SCHEMA, "the game has changed; reload")

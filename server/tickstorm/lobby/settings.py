@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ..config import Config
-from ..games.catalogue import Catalogue, Entry
+from ..games.catalogue import OBJECTS, Catalogue, Entry
 from ..protocol import names
 from ..records.files import encodable
 
@@ -35,10 +35,21 @@ class RoomSettings:
     tick_hz: int = 20
     bots: int = 0
     round_s: int = 0  # length of a round; 0: one match without end
+    settings: dict[str, Any] = field(default_factory=dict)  # the game's own, those that were chosen
 
     def config(self, node: Config) -> Config:
         """The configuration of a room with these settings on a node."""
         return replace(node, max_players=self.capacity, world_size=self.size, tick_hz=self.tick_hz)
+
+
+_USUAL = RoomSettings()
+_BOUNDS = {
+    "capacity": (1, 100_000),
+    "size": (2048, 31744),
+    "tick_hz": (0, 240),  # rooms of objects may be without ticks
+    "bots": (0, 1000),
+}
+"""Of what can be noted or shared, by games of any kind."""
 
 
 def load(data: object) -> RoomSettings:
@@ -53,15 +64,13 @@ def load(data: object) -> RoomSettings:
     """
     if not isinstance(data, dict):
         raise ValueError("room settings that are no map")
-    known = {field.name: type(field.default) for field in fields(RoomSettings)}
-    limits = {field.name: field.metadata for field in fields(Config)}
-    option = {"capacity": "max_players", "size": "world_size", "tick_hz": "tick_hz"}
+    known = {field.name: type(getattr(_USUAL, field.name)) for field in fields(RoomSettings)}
+    size = {field.name: field.metadata for field in fields(Config)}["world_size"]
     for name, value in data.items():
         good = name in known and type(value) is known[name] and encodable(value)
-        if good and isinstance(value, int) and not isinstance(value, bool):
-            limit = limits.get(option.get(name, ""), {"low": 0, "high": 1 << 31})
-            good = limit["low"] <= value <= limit["high"]
-            good = good and not value % limit.get("multiple", 1)
+        if good and type(value) is int:
+            low, high = _BOUNDS.get(name, (0, MAX_ROUND_S))
+            good = low <= value <= high and not (name == "size" and value % size["multiple"])
         if not good:
             raise ValueError(f"room settings in which {str(name)[:40]} is {str(value)[:40]!r}")
     return RoomSettings(**data)
@@ -69,6 +78,9 @@ def load(data: object) -> RoomSettings:
 
 def of_node(config: Config, game: Entry) -> RoomSettings:
     """The settings of the rooms of a game that a node opens by itself."""
+    if game.kind == OBJECTS:
+        room = game.game.room
+        return RoomSettings(game.name, game.title, capacity=room.capacity, tick_hz=room.tick_hz)
     return RoomSettings(
         game=game.name,
         name=game.title,
@@ -104,7 +116,12 @@ def parse(data: dict[str, Any], config: Config, games: Catalogue) -> RoomSetting
     if not isinstance(chosen["public"], bool):
         raise SettingsError("public", "true or false")
     chosen.setdefault("game", games.first.name)
-    settings = replace(of_node(config, game_named(chosen["game"], games)), **chosen)
+    game = game_named(chosen["game"], games)
+    if game.kind == OBJECTS:
+        return _of_objects(game, chosen)
+    settings = replace(of_node(config, game), **chosen)
+    if settings.settings:
+        raise SettingsError("settings", f"none, for {game.name} has no settings of its own")
     option = {field.name: field.metadata for field in fields(Config)}
     size, hz = option["world_size"], option["tick_hz"]
     _check("capacity", settings.capacity, 1, config.max_players)
@@ -116,6 +133,30 @@ def parse(data: dict[str, Any], config: Config, games: Catalogue) -> RoomSetting
     if settings.round_s != 0:
         _check("round_s", settings.round_s, MIN_ROUND_S, MAX_ROUND_S)
     return settings
+
+
+def _of_objects(game: Entry, chosen: dict[str, Any]) -> RoomSettings:
+    """Settings of a room of objects, most of which its game decides. Raises SettingsError."""
+    room = game.game.room
+    for key in ("size", "tick_hz"):
+        if key in chosen:
+            raise SettingsError(key, f"not to be chosen, for {game.name} decides it")
+    for key in ("bots", "round_s"):
+        if chosen.pop(key):
+            raise SettingsError(key, f"0, for {game.name} has none; see `settings`")
+    _check("capacity", chosen.get("capacity", room.capacity), 1, room.capacity)
+    wanted = chosen.get("settings", {})
+    if not isinstance(wanted, dict):
+        raise SettingsError("settings", "an object")
+    try:
+        game.game.choose(wanted)
+    except KeyError as error:
+        known = ", ".join(game.game.settings) or "none"
+        raise SettingsError(f"settings.{error.args[0]}", f"there are {known}") from None
+    except ValueError as error:
+        name, _, allowed = str(error).partition(": ")
+        raise SettingsError(f"settings.{name}", allowed) from None
+    return replace(of_node(Config(), game), **chosen)
 
 
 def game_named(name: object, games: Catalogue) -> Entry:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
+from typing import Any
 from urllib.parse import parse_qs
 
 from gevent import get_hub
@@ -26,13 +27,13 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from ..config import Config
-from ..games.catalogue import CROWD
+from ..games.catalogue import CROWD, OBJECTS, Catalogue, Entry
 from ..protocol.layout import layout_of
 from ..protocol.wire import SUBPROTOCOL, Close
 from ..records import replay
 from ..transport.connection import Connection
 from ..transport.door import Door
-from . import api
+from . import api, sdk
 from .conversation import Conversation
 from .lobby import Lobby
 from .node import Node
@@ -62,6 +63,14 @@ PREFLIGHT = [
 INPUT_BYTES = 64
 """What an input takes on the average in games that say no size."""
 
+START = Path(__file__).parent.parent / "start"
+
+SERVED = {
+    *(".html", ".css", ".js", ".mjs", ".json", ".txt", ".svg", ".png", ".jpg", ".jpeg", ".gif"),
+    *(".webp", ".ico", ".woff", ".woff2", ".mp3", ".ogg", ".wav", ".wasm", ".map", ".webmanifest"),
+}
+"""Endings of the files of a page that are served: rules and secrets beside it are not."""
+
 LOG_AGAIN_S = 60.0
 """An address whose connections misbehave is logged so often at most."""
 
@@ -87,8 +96,8 @@ class Web:
         self.door: Door | None = None
         self._take_socket = take_socket
         # Relative, so that it can be read where its parents can't (see privileges.py).
-        page = lobby.games.first.page
-        self._files = _files(Path(os.path.relpath(page))) if page is not None else {}
+        self._files = pages_of(lobby.games)
+        self._sdk = sdk.files()
         frames = [layout_of(e.game).input_frame for e in lobby.games if e.kind == CROWD]
         self._input_size = max((frame.size for frame in frames), default=INPUT_BYTES)
         self._origins = _listed(config.allowed_origins)
@@ -112,6 +121,8 @@ class Web:
             answer = self._health(start_response)
         elif path == "/readyz":
             answer = self._ready(start_response)
+        elif path == "/games.json":
+            answer = _json(start_response, {"games": [_described(e) for e in self.lobby.games]})
         elif path == "/scores.json":
             answer = _json(start_response, {"scores": self.lobby.scores.top})
         elif path == "/replays.json":
@@ -212,7 +223,7 @@ class Web:
         scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer":
             return refuse("401 Unauthorized", "token", "Send `Authorization: Bearer <token>`; "
-                          "`python -m tickstorm.lobby.drain --token` prints it.",
+                          "`tickstorm drain --token` prints it.",
                           ("WWW-Authenticate", "Bearer"))  # fmt: skip
         if not node.may_drain(token.strip()):
             return refuse("403 Forbidden", "token", "This is not this node's drain token.")
@@ -226,15 +237,22 @@ class Web:
 
     def _file(self, path: str, environ: dict, start_response: StartResponse) -> list[bytes]:
         # Only names that were there at the start: no path is ever made from a request.
-        file = self._files.get("/index.html" if path == "/" else path)
-        if file is None:
+        file = self._files.get(path + "index.html" if path.endswith("/") else path)
+        if file is None and path + "/index.html" in self._files:
+            return _answer(start_response, "308 Permanent Redirect", b"",
+                           headers=[("Location", path + "/")])  # fmt: skip
+        body = self._sdk.get(path) if file is None else file.read_bytes()
+        if body is None:
             return _answer(start_response, "404 Not Found", b"no such page\n")
-        body = file.read_bytes()
         tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
         headers = [("ETag", tag)]
         if tag in environ.get("HTTP_IF_NONE_MATCH", ""):
             return _answer(start_response, "304 Not Modified", b"", headers=headers)
-        kind = "text/javascript" if file.suffix == ".js" else mimetypes.guess_type(file.name)[0]
+        name = path if file is None else file.name
+        kind = "text/javascript" if name.endswith(".js") else mimetypes.guess_type(name)[0]
+        if file is None and "gzip" in environ.get("HTTP_ACCEPT_ENCODING", ""):
+            body = sdk.compressed(body)
+            headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
         return _answer(start_response, "200 OK", body, kind or "application/octet-stream", headers)
 
     # ------------------------------------------------------------------ the upgrade
@@ -390,10 +408,40 @@ def websocket_request(environ: dict) -> Request:
     return Request(path, headers, method="GET", protocol=environ.get("SERVER_PROTOCOL", "HTTP/1.0"))
 
 
-def _files(root: Path) -> dict[str, Path]:
-    """What is served, by the path it is asked for."""
-    files = (p for p in root.rglob("*") if p.is_file() and not p.name.startswith("."))
-    return {"/" + p.relative_to(root).as_posix(): p for p in files}
+def pages_of(games: Catalogue) -> dict[str, Path]:
+    """What is served, by the path it is asked for: each game's page under its name, a folder
+    `shared` beside a game's own, and at the root the one game's page or a list of all."""
+    served: dict[str, Path] = {}
+    pages = [entry for entry in games if entry.page is not None]
+    for entry in pages:
+        served |= _files(entry.page, f"/{entry.name}/")
+        shared = entry.page.parent / "shared"
+        if shared.is_dir():
+            served |= _files(shared, "/shared/")
+    return served | _files(pages[0].page if len(pages) == 1 else START, "/")
+
+
+def _files(root: Path, prefix: str) -> dict[str, Path]:
+    """The files of a folder; never hidden ones, nor rules."""
+    # Relative, so that it can be read where its parents can't (see privileges.py).
+    root = Path(os.path.relpath(root))
+    return {
+        prefix + path.relative_to(root).as_posix(): path
+        for path in root.rglob("*")
+        if path.suffix in SERVED and not path.name.startswith(".") and path.is_file()
+    }
+
+
+def _described(entry: Entry) -> dict[str, Any]:
+    """A game, for the start page."""
+    room = entry.game.room if entry.kind == OBJECTS else None
+    return {
+        "name": entry.name,
+        "title": entry.title,
+        "kind": entry.kind,
+        "capacity": room.capacity if room is not None else 0,
+        "page": f"/{entry.name}/" if entry.page is not None else None,
+    }
 
 
 def _listed(text: str) -> list[str]:

@@ -48,6 +48,7 @@ class Close(IntEnum):
     TOKEN = 4007
     IDLE = 4008
     NO_ROOM = 4009
+    KICKED = 4010
 
 
 class ProtocolViolation(Exception):

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Protocol
 
-from .session import Session
+YIELD_S = 3.0
+"""Who has been away for so long gives the seat up, should the room be full and somebody come."""
+
+
+class Session(Protocol):
+    """A client's stay in a room of any kind."""
+
+    address: str
+
+    @property
+    def spectator(self) -> bool: ...
 
 
 class Census:

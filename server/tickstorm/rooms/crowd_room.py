@@ -30,7 +30,7 @@ from ..transport.connection import Connection
 from ..transport.sockets import open_sockets
 from . import inputs
 from .buckets import Buckets
-from .census import Census
+from .census import YIELD_S, Census
 from .inputs import InputBuffer
 from .metrics import Metrics
 from .seats import Seats
@@ -59,9 +59,6 @@ SCORES_S = 5
 BREATH_S = 1e-4
 """What the loop sleeps at least, even when late. Sleeping for 0 s would only let other greenlets
 run that are ready: gevent looks at sockets and timers after some fifty of such turns."""
-
-YIELD_S = 3.0
-"""Who has been away for so long gives the seat up, should the room be full and somebody come."""
 
 STALLED_AFTER_S = 2.0
 """Without a tick for so long, the room is not alive."""
@@ -640,6 +637,11 @@ class CrowdRoom:
         raise ProtocolViolation(Close.MALFORMED, "REPLAY in a live room")
 
     # ------------------------------------------------------------------ from outside
+
+    @property
+    def capacity(self) -> int:
+        """Players admitted."""
+        return self.config.max_players
 
     @property
     def spectators(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from functools import cache
 from select import EPOLLIN, epoll
 from typing import NamedTuple
 
@@ -122,14 +123,11 @@ class Batched(Sockets):
     """
 
     name = "io_uring"
-    _shared: Ring | None = None  # one for the process: every call is complete at its end
 
     def __init__(self, connections: list[Connection | None], inputs: InputFrame):
         super().__init__(connections, inputs)
         self._start = np.frombuffer(inputs.start, np.uint8)
-        if Batched._shared is None:
-            Batched._shared = Ring()
-        self._ring = Batched._shared
+        self._ring = _ring()
         self._fd = np.full(len(connections), -1, np.int32)
         self._busy: set[Connection] = set()  # with something that isn't plain on its way
         self._changed = True
@@ -186,6 +184,20 @@ class Batched(Sockets):
             address = np.full(len(seats), data.ctypes.data, np.uint64)
             pieces.insert(0, (address, np.full(len(seats), len(ahead))))
         return self._ring.send(self._fd[seats], pieces).astype(np.int64)
+
+
+@cache
+def _ring() -> Ring:
+    """One for the process: every call is complete at its end. Raises OSError."""
+    return Ring()
+
+
+def shared_ring(way: str) -> Ring | None:
+    """The process' ring, as the option `SOCKETS` says; None for a call each."""
+    try:
+        return None if way == "epoll" else _ring()
+    except OSError:
+        return None
 
 
 class Mixed:

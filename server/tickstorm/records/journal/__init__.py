@@ -16,9 +16,9 @@ Read in this order:
 * `playback.py`, `recovery.py`: from records back to a world, and to a room;
 * `verification.py`, `export.py`, `__main__.py`: looking into a journal.
 
-    python -m tickstorm.records.journal verify PATH    re-simulate and compare
-    python -m tickstorm.records.journal info PATH      what there is
-    python -m tickstorm.records.journal export PATH …  some ticks, as JSON or a journal
+    tickstorm journal verify PATH    re-simulate and compare
+    tickstorm journal info PATH      what there is
+    tickstorm journal export PATH …  some ticks, as JSON or a journal
 """
 
 from .folder import folder_of, lock, segments

@@ -36,9 +36,7 @@ from .verification import verify
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m tickstorm.records.journal", description=__doc__.split("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="tickstorm journal", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     for name, summary in (
         ("verify", "re-simulate and compare"),

@@ -80,3 +80,8 @@ class Lane {
     if (this.queue.length) setTimeout(() => this.#drain(), this.queue[0].due - now);
   }
 }
+
+/** What turns a socket into one with such a network, or leaves it as it is without `net`. */
+export function conditionedBy(net) {
+  return (socket) => (net ? new ConditionedSocket(socket, net) : socket);
+}

@@ -115,9 +115,10 @@ export class InputClock {
   #count = 0;
   #deafUntil = 0; // reports before this tick are about inputs from before the last change
 
-  constructor(tickHz) {
+  /** `reportsHz`: how many inputs a second the server reports on. */
+  constructor(tickHz, reportsHz = tickHz) {
     this.tickHz = tickHz;
-    this.#slack = new Float64Array(Math.ceil(InputClock.WINDOW_S * tickHz));
+    this.#slack = new Float64Array(Math.ceil(InputClock.WINDOW_S * reportsHz));
     this.#scratch = new Float64Array(this.#slack.length);
   }
 

@@ -7,10 +7,10 @@
  */
 
 import {
-  NOTICE, SNAPSHOT, SUBPROTOCOL, WELCOME, WireError,
-  decode, encodeHello, encodeLeave, encodePing, encodeSync,
-} from "./wire.js";
-import { ConditionedSocket, PRESETS } from "./conditioner.js";
+  NOTICE, SNAPSHOT, STATE, SUBPROTOCOL, WELCOME,
+  encodeHello, encodeLeave, encodePing, encodeSync,
+} from "./messages.js";
+import { WireError, unpack } from "./msgpack.js";
 
 const BACKOFF_MS = [1000, 8000]; // so at least 0.5 s
 const RESTART_MS = [200, 1000];
@@ -19,28 +19,37 @@ const BUSY_MS = [4000, 8000];
 const OPENING_MS = 8000; // from connect to WELCOME
 const BEAT_MS = 250;
 const PING_MS = [350, 650]; // irregular, so that pings fall into every part of a server tick
-const QUIET_MS = 1500; // a server that plays sends something every few ticks
+const CALM_PING_MS = [1500, 2500]; // in object rooms, when the way there is known,
+const CALM_PINGS = 10; // after so many,
+const IDLE_PING_MS = [8000, 9500]; // and in those without a tick
+const QUIET_MS = 1500; // without a word of the server
 const DEAD_MS = 6000;
 const PROBE_MS = 2000; // for an answer after the tab was shown or the network returned
 const BAD_MESSAGES = 3;
+const OPEN = 1; // WebSocket.OPEN
 
 const RECONNECT = "reconnect";
 const STOP = "stop";
 
-/** Close code: what to do, how long to wait, what to say. Others: reconnect. */
+const protocolError = (code) => ({
+  then: STOP, text: `Stopped after a protocol error (${code}). Please report it.`,
+});
+const updated = { then: STOP, text: "The game was updated. Please reload the page." };
+
+/** Close code: what to do, how long to wait, what to say. */
 const AFTER_CLOSE = {
   1000: { then: STOP, text: "Disconnected." },
   1001: { then: RECONNECT, text: "The server is going away." },
-  1002: { then: STOP, text: "Stopped after a protocol error. Please report it." },
-  1003: { then: STOP, text: "Stopped after a protocol error (1003). Please report it." },
-  1007: { then: STOP, text: "Stopped after a protocol error (1007). Please report it." },
-  1009: { then: STOP, text: "Stopped after a protocol error (1009). Please report it." },
+  1002: protocolError(1002),
+  1003: protocolError(1003),
+  1007: protocolError(1007),
+  1009: protocolError(1009),
   1012: { then: RECONNECT, wait: RESTART_MS, text: "The server restarts." },
   1013: { then: RECONNECT, wait: BUSY_MS, text: "The room is full. Trying again." },
-  4000: { then: STOP, text: "Stopped after a protocol error (4000). Please report it." },
-  4001: { then: STOP, text: "The game was updated. Please reload the page." },
-  4002: { then: STOP, text: "The game was updated. Please reload the page." },
-  4003: { then: STOP, text: "Stopped after a protocol error (4003). Please report it." },
+  4000: protocolError(4000),
+  4001: updated,
+  4002: updated,
+  4003: protocolError(4003),
   4004: { then: RECONNECT, wait: BUSY_MS, text: "Too many messages. Slowing down." },
   4005: { then: RECONNECT, text: "The connection was too slow." },
   4006: { then: STOP, text: "You are playing in another tab." },
@@ -49,10 +58,15 @@ const AFTER_CLOSE = {
   4009: { then: STOP, forget: true, text: "This room has closed." },
 };
 const DROPPED = { then: RECONNECT, text: "Connection lost." };
+/** Codes of an application's own end the stay; all others are accidents. */
+const after = (code) => AFTER_CLOSE[code]
+  ?? (code >= 4000 ? { then: STOP, forget: true, text: "The server ended the stay." } : DROPPED);
 
 export class Connection {
   #url;
-  #net;
+  #WebSocket;
+  #wrap;
+  #decode;
   #storage;
   #hello = null; // {name, options} while a connection is wanted
   #socket = null;
@@ -61,10 +75,13 @@ export class Connection {
   #beatTimer = 0;
   #openedAt = 0;
   #heardAt = 0;
+  #pingAt = 0; // the first ping since something was heard
+  #pings = 0;
   #probedAt = Infinity;
   #pingTimer = 0;
   #bad = 0;
-  #welcomed = false;
+  #welcomed = null; // WELCOME of the present socket
+  #joined = false; // a whole state came on it
   #listening = null; // to the page, while a connection is wanted
   #tokenKey;
   #ticket;
@@ -73,17 +90,22 @@ export class Connection {
   #sentTo = ""; // where the server says that the room goes on
 
   /**
-   * `onMessage(message, bytes, nowMs)`: every decoded message of the server;
-   * `onStatus({state, text})`; `storage`: Web Storage for the token; `net`: null, the name of a
-   * preset of the conditioner, or its settings. `place`: the lobby's `{ticket, room, find}`;
-   * `find(token)` tells, as a promise, where to go when the server can't be reached any more.
+   * `onMessage(message, bytes, nowMs)`: every message of the server, as `decode(bytes)` reads it;
+   * `onStatus({state, text, code, reason, attempts})`; `storage`: Web Storage for the token.
+   * `place`: the lobby's `{ticket, room, find}`; `find(token)` tells, as a promise, where to go
+   * when the server can't be reached any more. `wrap(socket)`: a socket to use in its place.
    */
-  constructor({ url, onMessage, onStatus, storage = sessionStorage, net = null, place = {} }) {
+  constructor({
+    url, onMessage, onStatus, storage = sessionStorage, place = {}, decode = unpack,
+    WebSocket = globalThis.WebSocket, wrap = (socket) => socket,
+  }) {
     this.#url = url;
+    this.#WebSocket = WebSocket;
+    this.#wrap = wrap;
+    this.#decode = decode;
     this.#tokenKey = tokenKey(place.room ?? url);
     this.#ticket = place.ticket ?? null;
     this.#find = place.find ?? null;
-    this.#net = typeof net === "string" ? PRESETS[net] ?? null : net;
     this.#storage = storage;
     this.onMessage = onMessage;
     this.onStatus = onStatus;
@@ -91,9 +113,14 @@ export class Connection {
     this.helloAt = 0; // when HELLO was sent on the present socket
   }
 
-  /** Does this tab hold a token with which it may come back as the same ship? */
+  /** The secret with which one comes back as the same player; null without. */
+  get token() {
+    return this.#storage.getItem(this.#tokenKey);
+  }
+
+  /** Does this tab hold a token with which it may come back as the same player? */
   get resumable() {
-    return this.#token !== null;
+    return this.token !== null;
   }
 
   connect(name, options = {}) {
@@ -105,6 +132,7 @@ export class Connection {
 
   #listen() {
     this.#listening?.abort();
+    if (!globalThis.document) return;
     this.#listening = new AbortController();
     const { signal } = this.#listening;
     const check = () => document.visibilityState === "visible" && this.#check();
@@ -115,23 +143,26 @@ export class Connection {
   }
 
   /** No connection is wanted any more. */
-  #stop(text) {
+  #stop(text, code, reason) {
     this.#hello = null;
     this.#listening?.abort();
     clearTimeout(this.#retryTimer);
-    this.#say("closed", text);
+    this.#say("closed", text, code, reason);
   }
 
-  /** Give up the ship and stay away. */
+  /** Give up the place and stay away. */
   leave() {
     if (this.#welcomed) this.send(encodeLeave());
     this.#forgetToken();
     this.#drop();
-    this.#stop("");
+    this.#stop("", 1000);
   }
 
+  /** Send now; false if there is no connection. */
   send(bytes) {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(bytes);
+    if (this.#socket?.readyState !== OPEN) return false;
+    this.#socket.send(bytes);
+    return true;
   }
 
   #connect() {
@@ -140,12 +171,11 @@ export class Connection {
     this.#say(this.#attempts ? "reconnecting" : "connecting", "Connecting …");
     let socket;
     try {
-      socket = new WebSocket(this.#url, SUBPROTOCOL);
+      socket = this.#wrap(new this.#WebSocket(this.#url, SUBPROTOCOL));
     } catch (error) {
       this.#stop(`This address does not work: ${error.message}`);
       return;
     }
-    if (this.#net) socket = new ConditionedSocket(socket, this.#net);
     socket.binaryType = "arraybuffer";
     socket.onopen = () => this.#opened();
     socket.onmessage = (event) => this.#received(event.data);
@@ -159,7 +189,8 @@ export class Connection {
   #drop() {
     clearInterval(this.#beatTimer);
     clearTimeout(this.#pingTimer);
-    this.#welcomed = false;
+    this.#welcomed = null;
+    this.#joined = false;
     this.#probedAt = Infinity;
     const socket = this.#socket;
     if (!socket) return;
@@ -175,7 +206,7 @@ export class Connection {
     const { name, options } = this.#hello;
     const ticket = this.#ticket === null ? {} : { ticket: this.#ticket };
     [this.#shown, this.#ticket] = [this.#ticket, null]; // good for once
-    this.send(encodeHello({ name, options: { ...options, ...ticket }, token: this.#token }));
+    this.send(encodeHello({ name, token: this.token, options: { ...options, ...ticket } }));
   }
 
   #received(data) {
@@ -183,31 +214,34 @@ export class Connection {
     this.#heardAt = now;
     this.#probedAt = Infinity;
     try {
-      const message = decode(new Uint8Array(data));
+      const message = this.#decode(new Uint8Array(data));
+      if (!Array.isArray(message)) throw new WireError("not a message of this protocol");
       if (message[0] === WELCOME) this.#welcome(message[1]);
       if (message[0] === NOTICE) this.#sentTo = message[3] ?? "";
       this.onMessage(message, data.byteLength, now);
-      if (message[0] === SNAPSHOT) {
+      if (!this.#welcomed) return; // whoever was told has left
+      if (message[0] === SNAPSHOT || message[0] === STATE) {
         this.#bad = 0;
-        if (this.status.state !== "playing") this.#say("playing", "");
+        this.#joined = true;
       }
+      if (this.#joined && this.status.state !== "playing") this.#say("playing", "");
     } catch (error) {
       if (!(error instanceof WireError)) throw error;
       console.warn(`bad message from the server: ${error.message}`);
-      // What cannot be read leaves us behind: a full snapshot mends it, a new connection surely.
+      // What cannot be read leaves us behind: a whole state mends it, a new connection surely.
       if (++this.#bad < BAD_MESSAGES) this.send(encodeSync());
       else this.#lost(DROPPED);
     }
   }
 
   #welcome(welcome) {
-    this.#welcomed = true;
-    this.#attempts = 0;
+    this.#welcomed = welcome;
+    this.#attempts = this.#pings = 0;
     this.#ping();
     if (welcome.token) this.#storage.setItem(this.#tokenKey, welcome.token);
   }
 
-  #closed(code, reason) {
+  #closed(code, reason = "") {
     if (this.#sentTo) {
       const url = new URL(this.#sentTo, this.#url);
       url.protocol = new URL(this.#url).protocol; // no less secure than before
@@ -217,20 +251,22 @@ export class Connection {
       this.#lost({ then: RECONNECT, wait: MOVE_MS, text: "The room moves." });
       return;
     }
-    const after = AFTER_CLOSE[code] ?? DROPPED;
-    this.#lost(reason && after.then === STOP ? { ...after, text: `${after.text} (${reason})` } : after);
+    const what = after(code);
+    const text = reason && what.then === STOP ? `${what.text} (${reason})` : what.text;
+    this.#lost({ ...what, text }, code, reason);
   }
 
-  #lost({ then, wait, text, forget }) {
+  #lost({ then, wait, text, forget }, code, reason) {
     this.#drop();
     if (forget) this.#forgetToken();
     if (then === STOP || !this.#hello) {
-      this.#stop(text);
+      this.#stop(text, code, reason);
       return;
     }
     const delay = between(wait ?? backoff(this.#attempts));
     this.#attempts++;
-    this.#say("reconnecting", `${text} Reconnecting …`);
+    this.#say("reconnecting", `${text} Reconnecting …`, code, reason);
+    if (!this.#hello) return; // whoever was told does not want any more
     const again = this.#attempts > 1 && this.#find ? () => this.#seek() : () => this.#connect();
     this.#retryTimer = setTimeout(again, delay);
   }
@@ -239,7 +275,7 @@ export class Connection {
   async #seek() {
     const wanted = this.#hello;
     try {
-      const { url, ticket } = await this.#find(this.#token);
+      const { url, ticket } = await this.#find(this.token);
       if (this.#hello !== wanted) return;
       this.#url = url;
       this.#ticket = ticket;
@@ -257,15 +293,27 @@ export class Connection {
       if (now - this.#openedAt > OPENING_MS) this.#lost(DROPPED);
       return;
     }
-    const silence = now - this.#heardAt;
+    // In a crowd something comes every few ticks; an object room answers, but may have no news.
+    const asked = this.#pingAt >= this.#heardAt;
+    const silence = this.#objects ? (asked ? now - this.#pingAt : 0) : now - this.#heardAt;
     if (silence > DEAD_MS || now - this.#probedAt > PROBE_MS) this.#lost(DROPPED);
     else if (silence > QUIET_MS) this.#say("reconnecting", "Waiting for the server …");
   }
 
+  get #objects() {
+    return this.#welcomed?.kind === "objects";
+  }
+
   #ping() {
     clearTimeout(this.#pingTimer);
-    this.send(encodePing(performance.now()));
-    this.#pingTimer = setTimeout(() => this.#ping(), between(PING_MS));
+    const now = performance.now();
+    if (this.#pingAt <= this.#heardAt) this.#pingAt = now;
+    this.send(encodePing(now));
+    let pause = PING_MS;
+    if (this.#objects && ++this.#pings > CALM_PINGS) {
+      pause = this.#welcomed.tick_hz > 0 ? CALM_PING_MS : IDLE_PING_MS;
+    }
+    this.#pingTimer = setTimeout(() => this.#ping(), between(pause));
   }
 
   /** The tab was shown or the network came back: be in play again as soon as can be. */
@@ -278,18 +326,14 @@ export class Connection {
     } else if (this.#welcomed && now - this.#heardAt > QUIET_MS) {
       this.#probedAt = now;
       this.#ping();
-      this.send(encodeSync());
+      if (!this.#objects) this.send(encodeSync());
     }
   }
 
-  #say(state, text) {
+  #say(state, text, code = 0, reason = "") {
     if (state === this.status.state && text === this.status.text) return;
-    this.status = { state, text };
+    this.status = { state, text, code, reason, attempts: this.#attempts };
     this.onStatus(this.status);
-  }
-
-  get #token() {
-    return this.#storage.getItem(this.#tokenKey);
   }
 
   #forgetToken() {

@@ -1,0 +1,220 @@
+"""What a value may be: the checks of inputs, messages and settings, and the types on the wire.
+
+A check stands as a default value, so that type checkers see plain types::
+
+    class Walk(Input):
+        dx: int = whole(-1, 1)
+
+
+    @message
+    def say(self, player: Player, words: str = text(200)) -> None: ...
+
+Values are checked by `msgspec`, in C, before a rule sees them.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+class DeclarationError(TypeError):
+    """A game declares something that can't be; the message names the place and what can."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A type with bounds. `default`: what an input is before the first one came."""
+
+    type: Any
+    default: Any
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def spec(self) -> Any:
+        """The same for msgspec."""
+        if self.type is str:
+            return Annotated[str, Meta(max_length=int(self.high or 0))]
+        if self.low is None:
+            return self.type
+        return Annotated[self.type, Meta(ge=self.low, le=self.high)]
+
+    def check(self, value: Any) -> Any:
+        """`value` if it fits. Raises ValueError that says what is allowed.
+
+        >>> whole(1, 6).check(7)
+        Traceback (most recent call last):
+            ...
+        ValueError: a whole number from 1 to 6
+        """
+        try:
+            return msgspec.convert(value, self.spec)
+        except msgspec.ValidationError:
+            raise ValueError(self.words) from None
+
+    @property
+    def words(self) -> str:
+        """What is allowed, in words."""
+        if self.type is str:
+            return f"text of at most {self.high} characters"
+        if self.type is bool:
+            return "true or false"
+        if self.low is not None:
+            kind = "a whole number" if self.type is int else "a number"
+            return f"{kind} from {self.low:g} to {self.high:g}"
+        return "one of " + ", ".join(map(str, typing.get_args(self.type)))
+
+
+def whole(low: int, high: int, default: int | None = None) -> Any:
+    """A whole number, both ends included. Default: 0, or `low` where 0 is not allowed."""
+    _ordered(low, high)
+    return Check(int, _default(low, high, default), low, high)
+
+
+def number(low: float, high: float, default: float | None = None) -> Any:
+    """A number, both ends included; never NaN. Default as for `whole`."""
+    _ordered(low, high)
+    return Check(float, float(_default(low, high, default)), float(low), float(high))
+
+
+def flag(default: bool = False) -> Any:
+    """True or false."""
+    return Check(bool, default)
+
+
+def text(most: int, default: str = "") -> Any:
+    """Text of at most so many characters."""
+    return Check(str, default, 0, most)
+
+
+def choice(*values: str | int) -> Any:
+    """One of these; the first is the default."""
+    if not values:
+        raise DeclarationError("choice() needs at least one value")
+    return Check(Literal[values], values[0])
+
+
+def _ordered(low: float, high: float) -> None:
+    if not low <= high:
+        raise DeclarationError(f"{low} to {high}: the lower end comes first")
+
+
+def _default(low: float, high: float, default: float | None) -> Any:
+    if default is None:
+        return 0 if low <= 0 <= high else low
+    if not low <= default <= high:
+        raise DeclarationError(f"the default {default} is not from {low} to {high}")
+    return default
+
+
+# ------------------------------------------------------------------ tuples of named values
+
+
+class Arguments:
+    """Named values that travel as a list: the fields of an input, the arguments of a message.
+
+    `names`, `types` (as written), `checks` (Check or a plain annotation), one for each.
+    """
+
+    def __init__(self, where: str, fields: dict[str, Any]):
+        self.where = where
+        self.fields = fields
+        self.names = list(fields)
+        specs = [(name, check_of(check, f"{where}: {name}")) for name, check in fields.items()]
+        try:
+            self.struct = msgspec.defstruct(
+                re.sub(r"\W", "_", where), specs, array_like=True, forbid_unknown_fields=True
+            )
+            self.decoder = msgspec.msgpack.Decoder(self.struct)
+        except TypeError as error:
+            raise DeclarationError(f"{where}: {error}") from None
+
+    def convert(self, values: Any) -> Any:
+        """A struct with these attributes. Raises ValueError that names the field.
+
+        >>> Arguments("walk", {"dx": whole(-1, 1)}).convert([2])
+        Traceback (most recent call last):
+            ...
+        ValueError: walk: dx: Expected `int` <= 1
+        """
+        try:
+            return msgspec.convert(values, self.struct)
+        except msgspec.ValidationError as error:
+            raise ValueError(self.explain(error)) from None
+
+    def explain(self, error: msgspec.ValidationError) -> str:
+        """The same error, with the field's name."""
+        said, _, path = str(error).partition(" - at `$")
+        found = re.match(r"\[(\d+)\]|\.(\w+)", path)
+        if found is None:
+            return f"{self.where}: {said}"
+        name = self.names[int(found[1])] if found[1] else found[2]
+        return f"{self.where}: {name}: {said}"
+
+    def defaults(self) -> Any:
+        """The struct of all defaults. Only for those whose fields are all checks."""
+        return self.struct(*[check.default for check in self.fields.values()])
+
+    def declare(self) -> list[list[Any]]:
+        """``[[name, type, low, high, default], …]``, as clients receive it."""
+        rows = []
+        for name, check in self.fields.items():
+            if isinstance(check, Check):
+                rows.append([name, type_name(check.type), check.low, check.high, check.default])
+            else:
+                rows.append([name, type_name(check), None, None, None])
+        return rows
+
+
+_CARRIED = (int, float, bool, str, bytes, list, dict, tuple, type(None), Any)
+
+
+def check_of(annotation: Any, where: str) -> Any:
+    """An annotation for msgspec. Raises DeclarationError for what the wire can't carry."""
+    if isinstance(annotation, Check):
+        return annotation.spec
+    _must_carry(annotation, where)
+    return annotation
+
+
+def _must_carry(annotation: Any, where: str) -> None:
+    origin = typing.get_origin(annotation)
+    if origin is Literal:
+        return
+    if origin is Annotated:
+        annotation = typing.get_args(annotation)[0]
+        origin = typing.get_origin(annotation)
+    if origin is None:
+        if annotation in _CARRIED:
+            return
+        raise DeclarationError(
+            f"{where}: {type_name(annotation)} can't travel; what can: numbers, bool, str, bytes, "
+            "lists, tuples and dicts of them"
+        )
+    if origin not in (list, dict, tuple, typing.Union, types.UnionType):
+        raise DeclarationError(f"{where}: {type_name(annotation)} can't travel")
+    for part in typing.get_args(annotation):
+        if part is not Ellipsis:
+            _must_carry(part, where)
+
+
+def type_name(annotation: Any) -> str:
+    """A type as it is written.
+
+    >>> type_name(int), type_name(list[int]), type_name("str | None")
+    ('int', 'list[int]', 'str | None')
+    """
+    if isinstance(annotation, str):
+        return annotation
+    if annotation is Any:
+        return "any"
+    if isinstance(annotation, type) and not typing.get_args(annotation):
+        return annotation.__name__
+    return str(annotation).replace("typing.", "")

@@ -1,0 +1,450 @@
+"""What an author writes: a `Room` with hooks, a step, messages, timers and settings.
+
+    class Tag(Room):
+        capacity, tick_hz = 8, 20
+        player, input = Walker, Walk
+        round_s: int = setting(60, low=10, high=600, help="length of a round, seconds")
+        phase: str = synced("play")
+
+        def on_join(self, player: Walker) -> None: ...
+        def step(self, dt: float) -> None: ...
+
+        @message(per_second=10)
+        def say(self, player: Walker, words: str = text(200)) -> None: ...
+
+A room must be a pure function of what comes in: no clock but `self.time`, no chance but
+`self.random`, no I/O but `self.fetch`. Then the journal brings it back exactly, after a crash,
+on another machine, or as a replay.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import random
+import sys
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar, overload
+
+import msgspec
+
+from .checks import Arguments, Check, DeclarationError
+from .entity import Audience, Entity, Field, Kind, Player
+
+HOOKS = ("on_create", "on_join", "on_drop", "on_return", "on_leave", "on_close", "on_auth")
+
+MESSAGES_PER_SECOND = 20.0
+MESSAGE_BYTES = 4096
+
+E = TypeVar("E", bound=Entity)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Refuse(Exception):
+    """Raised by a rule to say no, with the reason: a request is answered with it, a join refused.
+    What the rule changed before stays: refuse first."""
+
+
+class Input:
+    """What a player wants right now: the latest one wins, once a tick. All fields are checks."""
+
+    arguments: ClassVar[Arguments]
+
+    def __init_subclass__(cls) -> None:
+        fields: dict[str, Any] = {}
+        for base in reversed(cls.__mro__):
+            for name, value in vars(base).items():
+                if isinstance(value, Check):
+                    fields[name] = value
+        for name in getattr(cls, "__annotations__", {}):
+            if name not in fields:
+                raise DeclarationError(
+                    f"{place_of(cls)}: {cls.__name__}.{name} needs a check, such as whole(-1, 1)"
+                )
+        cls.arguments = Arguments(cls.__name__.lower(), fields)
+
+
+@dataclass(frozen=True)
+class Message:
+    """A method that clients may call. `per_second`: for each player, twice as many at once;
+    `most_bytes`: of the whole message."""
+
+    name: str
+    arguments: Arguments
+    per_second: float
+    most_bytes: int
+
+
+@overload
+def message(function: F) -> F: ...
+@overload
+def message(*, per_second: float = ..., most_bytes: int = ...) -> Callable[[F], F]: ...
+
+
+def message(
+    function: Any = None,
+    *,
+    per_second: float = MESSAGES_PER_SECOND,
+    most_bytes: int = MESSAGE_BYTES,
+) -> Any:
+    """Clients may call this method. Its first argument is the player; the others are checked
+    against their annotations and defaults before it is called. What it returns answers a
+    `request`."""
+
+    def mark(function: Any) -> Any:
+        function._message = (float(per_second), int(most_bytes))
+        return function
+
+    return mark if function is None else mark(function)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What may be chosen when a room is created."""
+
+    default: Any
+    low: float | None
+    high: float | None
+    choices: tuple[Any, ...]
+    help: str
+
+    def check(self, value: Any) -> Any:
+        """Raises ValueError that says what is allowed."""
+        if self.choices:
+            if value not in self.choices or type(value) is not type(self.default):
+                raise ValueError("one of " + ", ".join(map(str, self.choices)))
+            return value
+        if isinstance(self.default, float) and type(value) is int:
+            value = float(value)
+        if type(value) is not type(self.default):
+            raise ValueError(_KINDS[type(self.default)])
+        if self.low is not None and self.high is not None:
+            size = len(value) if isinstance(value, str) else value
+            if not self.low <= size <= self.high:
+                unit = " characters" if isinstance(value, str) else ""
+                raise ValueError(
+                    f"{_KINDS[type(self.default)]} from {self.low:g} to {self.high:g}{unit}"
+                )
+        return value
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def setting(
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Iterable[Any] = (),
+    help: str = "",
+) -> Any:
+    """An attribute that whoever creates a room may choose, within bounds. Clients see it."""
+    if type(default) not in _KINDS:
+        raise DeclarationError(f"a setting is a number, text or bool, not {default!r}")
+    found = Setting(default, low, high, tuple(choices), help)
+    try:
+        found.check(default)
+    except ValueError as error:
+        raise DeclarationError(f"the default {default!r} is not allowed: {error}") from None
+    return found
+
+
+class Room(Entity):
+    """One match, table, board or document, and the rules for it."""
+
+    _has_owner = False
+    __slots__ = ("_simulation",)
+    _simulation: Any  # `simulation.Simulation`, which runs it
+
+    # ---- what a game declares
+
+    capacity: ClassVar[int] = 16
+    tick_hz: ClassVar[int] = 20
+    """Steps and patches a second, 1 to 60; 0: the room runs for messages and timers only."""
+    grace_s: ClassVar[float] = 20
+    """Who dropped may return for so long."""
+    title: ClassVar[str] = ""
+    spectators: ClassVar[int] = 50
+    player: ClassVar[type[Player]] = Player
+    input: ClassVar[type[Input] | None] = None
+    kinds: ClassVar[tuple[type[Entity], ...] | None] = None
+    """Entity classes of this room; by default all of the module's."""
+    events: ClassVar[dict[str, dict[str, Any]]] = {}
+    """What `send` sends, by name: ``{"over": {"winner": str}}``. With it, what is sent is checked
+    and clients get types."""
+
+    game: ClassVar[Game]
+
+    def __init_subclass__(cls, to: Audience | None = None, **rest: Any):
+        if to is not None:
+            raise DeclarationError(
+                f"{place_of(cls)}: a room itself can't be hidden, its fields can"
+            )
+        settings = {
+            name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()
+            if isinstance(value, Setting)
+        }  # fmt: skip
+        cls._settings = settings  # type: ignore[attr-defined]
+        super().__init_subclass__(**rest)
+        _check_hooks(cls)
+
+    # ---- hooks, all optional
+
+    def on_create(self) -> None:
+        """The room begins."""
+
+    def on_join(self, player: Any) -> None:
+        """Somebody came. Raise `Refuse` to keep them out."""
+
+    def on_drop(self, player: Any) -> None:
+        """The player's connection is gone; `on_return` or `on_leave` follows."""
+
+    def on_return(self, player: Any) -> None:
+        """A player who dropped is back."""
+
+    def on_leave(self, player: Any) -> None:
+        """A player goes for good; its entity is taken out afterwards."""
+
+    def on_close(self) -> None:
+        """The room ends."""
+
+    def step(self, dt: float) -> None:
+        """One tick of `dt` seconds."""
+
+    # ---- what a rule may call
+
+    @property
+    def players(self) -> list[Any]:
+        """Everybody in the room, in order of arrival, those away included."""
+        return list(self._simulation.players.values())
+
+    def find(self, id: str) -> Any:
+        """The player of this id, or None."""
+        return self._simulation.players.get(id)
+
+    def each(self, cls: type[E]) -> list[E]:
+        """All entities of a class, in order of their ids."""
+        return self._simulation.each(cls)
+
+    def spawn(self, cls: type[E], **values: Any) -> E:
+        """A new entity in the room."""
+        return self._simulation.spawn(cls(**values))
+
+    def despawn(self, entity: Entity | None) -> None:
+        """Take an entity out of the room; None and what is gone already are no error."""
+        if entity is not None and entity.alive:
+            self._simulation.despawn(entity)
+
+    def send(self, name: str, *values: Any, to: Any = None, but: Any = None) -> None:
+        """An event for everyone, for one player, or for a list of them; `but` gets none."""
+        self._simulation.send(name, values, to, but)
+
+    @property
+    def random(self) -> random.Random:
+        """The room's own chance: seeded, and kept with the room."""
+        return self._simulation.random
+
+    @property
+    def time(self) -> float:
+        """Seconds since the room was created; stands still while the server is down."""
+        return self._simulation.time
+
+    @property
+    def tick(self) -> int:
+        return self._simulation.tick
+
+    def after(self, seconds: float, method: str, *values: Any) -> int:
+        """Call a method once, `seconds` from now. Returns what `cancel` takes."""
+        return self._simulation.after(seconds, method, values, 0.0)
+
+    def every(self, seconds: float, method: str, *values: Any) -> int:
+        """Call a method again and again."""
+        return self._simulation.after(seconds, method, values, seconds)
+
+    def cancel(self, timer: int | None) -> None:
+        """Forget a timer; one that is over is no error."""
+        self._simulation.timers.pop(timer, None)  # type: ignore[arg-type]
+
+    def kick(self, player: Any, reason: str = "") -> None:
+        """The player leaves, and is told why."""
+        self._simulation.kick(player, reason)
+
+    def lock(self, locked: bool = True) -> None:
+        """Nobody new may join (players may return); `lock(False)` opens the room again."""
+        self._simulation.locked = locked
+
+    def close(self, reason: str = "") -> None:
+        """End the room, after this tick."""
+        self._simulation.closing = reason or "the room is over"
+
+    def fetch(self, function: Callable[..., Any], *values: Any, then: str) -> None:
+        """Have a thread call ``function(*values)``: the one way to I/O. Its result, plain data,
+        comes back as a call of the method `then` with two arguments, `result` and `error` (text
+        or None), and is journalled like any other input."""
+        self._simulation.fetch(function, values, then)
+
+
+def _check_hooks(cls: type[Room]) -> None:
+    for name, value in vars(cls).items():
+        if name.startswith("on_") and name not in HOOKS and callable(value):
+            near = difflib.get_close_matches(name, HOOKS, 1)
+            hint = f"; did you mean {near[0]}?" if near else f"; hooks are {', '.join(HOOKS)}"
+            raise DeclarationError(f"{place_of(value)}: {cls.__name__}.{name} is no hook{hint}")
+
+
+def place_of(thing: Any) -> str:
+    """``file.py:12`` of a class or a function."""
+    try:
+        line = inspect.getsourcelines(thing)[1]
+        return f"{inspect.getsourcefile(thing)}:{line}"
+    except (OSError, TypeError):
+        return getattr(thing, "__module__", "?")
+
+
+class Game:
+    """A room class as the engine runs it: checked, numbered, declared.
+
+    Raises DeclarationError, with file and line, for what can't work.
+    """
+
+    kind = "objects"
+
+    def __init__(self, room: type[Room], name: str = ""):
+        self.room = room
+        self.name = name or room.__name__.lower()
+        self.title = room.title or room.__name__
+        self.place = place_of(room)
+        self._check_numbers()
+        self.kinds = self._number_kinds()
+        self.by_class = {kind.owner: kind for kind in self.kinds}
+        self.has_hidden = any(kind.hidden for kind in self.kinds)
+        self.settings: dict[str, Setting] = room._settings  # type: ignore[attr-defined]
+        self.input = room.input.arguments if room.input is not None else None
+        self.messages = dict(self._messages())
+        self.events = {
+            name: Arguments(f"event {name}", dict(fields)) for name, fields in room.events.items()
+        }
+        self.checksum = zlib.crc32(msgspec.msgpack.encode(self.declaration()))
+
+    def _check_numbers(self) -> None:
+        room = self.room
+        for name, low, high in (("capacity", 1, 1000), ("tick_hz", 0, 60), ("grace_s", 0, 3600)):
+            value = getattr(room, name)
+            if not isinstance(value, int | float) or not low <= value <= high:
+                raise DeclarationError(
+                    f"{self.place}: {room.__name__}.{name} = {value!r} is not allowed: "
+                    f"{low} to {high}"
+                )
+        if not (isinstance(room.player, type) and issubclass(room.player, Player)):
+            raise DeclarationError(f"{self.place}: {room.__name__}.player must be a Player class")
+        if room.input is not None:
+            if not (isinstance(room.input, type) and issubclass(room.input, Input)):
+                raise DeclarationError(
+                    f"{self.place}: {room.__name__}.input must be an Input class"
+                )
+            if room.tick_hz == 0:
+                raise DeclarationError(
+                    f"{self.place}: {room.__name__} has an input and tick_hz = 0; inputs are taken "
+                    "once a tick, so give it a rate, or use a message"
+                )
+        if room.tick_hz == 0 and room.step is not Room.step:
+            raise DeclarationError(
+                f"{self.place}: {room.__name__}.step never runs with tick_hz = 0"
+            )
+
+    def _number_kinds(self) -> list[Kind]:
+        room = self.room
+        classes: list[type[Entity]] = [room, room.player]
+        if room.kinds is not None:
+            more: list[Any] = list(room.kinds)
+        else:
+            module = sys.modules.get(room.__module__)
+            more = [
+                value for value in vars(module).values()
+                if isinstance(value, type) and issubclass(value, Entity)
+                and not issubclass(value, Room | Player) and value is not Entity
+            ] if module else []  # fmt: skip
+        classes += [cls for cls in dict.fromkeys(more) if cls not in classes]
+        kinds = []
+        for number, cls in enumerate(classes):
+            cls.kind.number = number
+            kinds.append(cls.kind)
+            for field in cls.kind.fields:
+                self._check_field(cls, field)
+        return kinds
+
+    def _check_field(self, cls: type[Entity], field: Field) -> None:
+        if field.fixed and field.smooth:
+            raise DeclarationError(
+                f"{place_of(cls)}: {cls.__name__}.{field.name} is fixed, so it can't be smooth"
+            )
+        if field.smooth and field.mode not in (0, 1):
+            raise DeclarationError(f"{place_of(cls)}: {cls.__name__}.{field.name}: smooth is for "
+                                   "numbers")  # fmt: skip
+        if cls is self.room and field.to == "owner":
+            raise DeclarationError(
+                f"{place_of(cls)}: {cls.__name__}.{field.name}: a room has no owner; hide it on a "
+                "player or an entity"
+            )
+
+    def _messages(self) -> Iterable[tuple[str, Message]]:
+        for name in dir(self.room):
+            function = getattr(self.room, name, None)
+            marks = getattr(function, "_message", None)
+            if marks is None or function is None:
+                continue
+            where = f"{place_of(function)}: {self.room.__name__}.{name}"
+            try:
+                parameters = list(inspect.signature(function, eval_str=True).parameters.values())
+            except NameError as error:
+                raise DeclarationError(f"{where}: {error}") from None
+            if len(parameters) < 2:
+                raise DeclarationError(f"{where}: a message takes self and the player at least")
+            fields: dict[str, Any] = {}
+            for parameter in parameters[2:]:
+                if isinstance(parameter.default, Check):
+                    fields[parameter.name] = parameter.default
+                elif parameter.annotation is inspect.Parameter.empty:
+                    raise DeclarationError(
+                        f"{where}: {parameter.name} needs a type, such as `{parameter.name}: int`"
+                    )
+                else:
+                    fields[parameter.name] = parameter.annotation
+            try:
+                arguments = Arguments(name, fields)
+            except DeclarationError as error:
+                raise DeclarationError(f"{where}: {error}") from None
+            yield name, Message(name, arguments, *marks)
+
+    def declaration(self) -> dict[str, Any]:
+        """What clients receive; PROTOCOL.md describes it."""
+        kinds = [kind.declare() for kind in self.kinds]
+        kinds[0][0] = "room"
+        return {
+            "game": self.name,
+            "kinds": kinds,
+            "input": self.input.declare() if self.input else None,
+            "messages": {
+                name: [row[:4] for row in found.arguments.declare()]
+                for name, found in self.messages.items()
+            },
+            "events": {
+                name: [row[:2] for row in found.declare()] for name, found in self.events.items()
+            },
+        }
+
+    def choose(self, chosen: dict[str, Any]) -> dict[str, Any]:
+        """All settings, the `chosen` ones checked. Raises KeyError for one that doesn't exist,
+        ValueError as ``name: what is allowed``."""
+        values = {name: found.default for name, found in self.settings.items()}
+        for name, value in chosen.items():
+            if name not in self.settings:
+                raise KeyError(name)
+            try:
+                values[name] = self.settings[name].check(value)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return values

@@ -1,0 +1,274 @@
+"""The journal of all object rooms of a process: one file, one thread, one record a phase.
+
+Segments are those of `journal/format.py`, with records of their own::
+
+    [HEADER, {format, ledger, build, created}]
+    [OPEN, room, {game, checksum, settings, seed, capacity, …}]
+    [KEPT, room, tick, dump, sessions]       a checkpoint: `Simulation.dump()`
+    [TICKS, [[room, tick, events, checksum], …]]
+    [CLOSED, room]
+
+`checksum` is a CRC-32 of the patch that everyone was sent. A room is back by its last KEPT and
+the TICKS that follow it without a gap. A new segment begins when the last one has grown large
+or old; each room is kept in it within seconds, and older segments are deleted when all that
+they hold is older than the limits, or the whole is larger.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from .. import __version__
+from ..games.room import Game
+from ..games.simulation import JOIN, Simulation
+from ..replication.patches import pack
+from .journal.folder import SUFFIX, segments
+from .journal.format import MAGIC, Damage, frame, read
+from .journal.writer import SEGMENT_SHARE, SegmentFile, Writer
+
+if TYPE_CHECKING:
+    from ..rooms.object_room import ObjectRoom
+
+log = logging.getLogger("tickstorm.journal")
+
+HEADER, OPEN, KEPT, TICKS, CLOSED = range(10, 15)
+FORMAT = 1
+SEGMENT_S = 600.0
+RETRY_S = 5.0
+
+
+class Ledger:
+    """The loop's side. `folder`: where segments are; `lock`: held as long as this is."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        folder: Path,
+        limit_bytes: int = 256 << 20,
+        limit_s: float = 24 * 3600,
+        lock: IO[str] | None = None,
+    ):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.lost = 0  # ticks that were not even handed to the writer
+        self._writer, self._lock = writer, lock
+        self._file = SegmentFile(folder, limit_bytes, limit_s)
+        self._segment_bytes = max(1 << 20, limit_bytes // SEGMENT_SHARE)
+        self._rows: list[list[Any]] = []
+        self._opened: set[str] = set()  # in this segment
+        self._torn: set[str] = set()  # a tick was lost: useless until the next checkpoint
+        self._segment_at = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._segment_at = time.monotonic()
+        self._opened.clear()
+        header = {"format": FORMAT, "ledger": True, "build": __version__, "created": time.time()}
+        self._writer.write(self._file, self._file.begin, pack([HEADER, header]))
+
+    def record(self, room: str, tick: int, events: list[list[Any]], checksum: int) -> None:
+        """A tick of a room."""
+        if room not in self._torn:
+            self._rows.append([room, tick, events, checksum])
+
+    def flush(self) -> None:
+        """What was recorded since the last call goes to the writer: once a phase."""
+        if not self._rows:
+            return
+        rows, self._rows = self._rows, []
+        if not self._writer.offer_tick(self._file, pack([TICKS, rows])):
+            self.lost += len(rows)
+            self._torn.update(row[0] for row in rows)
+        old = time.monotonic() - self._segment_at
+        failed = self._file.failed > self._file.opened
+        if self._file.bytes > self._segment_bytes or old > (RETRY_S if failed else SEGMENT_S):
+            self._begin()
+
+    def checkpoint(self, room: ObjectRoom) -> None:
+        """Keep a room as it is now. Raises TypeError if that can't be."""
+        self.flush()
+        data = room.checkpoint()
+        if room.id not in self._opened:
+            self._opened.add(room.id)
+            head = {
+                "game": room.game.name,
+                "checksum": room.game.checksum,
+                "capacity": room.capacity,
+                "created": time.time(),
+            }
+            self._put([OPEN, room.id, head])
+        self._torn.discard(room.id)
+        self._put([KEPT, room.id, room.ticks, data, room.playing()])
+
+    def closed(self, room_id: str) -> None:
+        """The room is gone for good."""
+        self.flush()
+        self._opened.discard(room_id)
+        self._put([CLOSED, room_id])
+
+    def _put(self, record: list[Any]) -> None:
+        self._writer.write(self._file, self._file.append, pack(record))
+
+    def keep(self, rooms: Iterable[ObjectRoom]) -> None:
+        """Checkpoints of all of them: the process ends."""
+        for room in list(rooms):
+            try:
+                self.checkpoint(room)
+            except TypeError as error:
+                log.error("room %s: %s", room.id, error)
+
+    def summary(self) -> dict[str, Any]:
+        state = "error" if self._file.failed > self._file.opened else "ok"
+        return {"state": state, "lost": self.lost + self._file.lost, "error": self._file.error,
+                "bytes": self._file.total_bytes}  # fmt: skip
+
+    def close(self) -> None:
+        self.flush()
+        self._writer.write(self._file, self._file.close, b"")
+
+
+# ------------------------------------------------------------------ reading
+
+
+@dataclass
+class Story:
+    """What segments say of one room. `kept`: ``(tick, dump, sessions)``; `ticks`:
+    ``(tick, events, checksum)``, those that follow `kept`."""
+
+    room: str
+    head: dict[str, Any] = field(default_factory=dict)
+    kept: tuple[int, bytes, list[list[Any]]] | None = None
+    ticks: list[tuple[int, list[list[Any]], int]] = field(default_factory=list)
+    closed: bool = False
+
+    @property
+    def tick(self) -> int:
+        """The last tick that is known."""
+        return self.ticks[-1][0] if self.ticks else self.kept[0] if self.kept else 0
+
+
+def records(folder: Path) -> Iterator[list[Any]]:
+    """All records of all segments, those that are damaged left out."""
+    for path in segments(folder):
+        for record in read(path):
+            if isinstance(record, Damage):
+                if not record.torn:
+                    log.warning("journal: %s", record)
+            elif isinstance(record, list) and len(record) > 1:
+                yield record
+
+
+def stories(folder: Path) -> dict[str, Story]:
+    """How each room stands at the end of the segments, by id; closed ones included."""
+    found: dict[str, Story] = {}
+    for record in records(folder):
+        kind = record[0]
+        if kind == OPEN:
+            story = found.setdefault(record[1], Story(record[1]))
+            story.head, story.closed = record[2], False
+        elif kind == KEPT and record[1] in found:
+            story = found[record[1]]
+            story.kept, story.ticks = (record[2], record[3], record[4]), []
+        elif kind == CLOSED and record[1] in found:
+            found[record[1]].closed = True
+        elif kind == TICKS:
+            for room, tick, events, checksum in record[1]:
+                story_of = found.get(room)
+                if story_of is not None and story_of.kept and tick == story_of.tick + 1:
+                    story_of.ticks.append((tick, events, checksum))
+    return found
+
+
+def restore(game: Game, story: Story) -> tuple[Simulation, list[list[Any]]]:
+    """The room at its last known tick, and its players' sessions. Raises ValueError if the
+    story has no beginning, RuleError if its rules fail on the way."""
+    if story.kept is None:
+        raise ValueError("there is no whole checkpoint")
+    simulation = Simulation.load(game, story.kept[1])
+    for _, events, _ in story.ticks:
+        simulation.advance(events)
+        simulation.replica.patch()
+        _forget_output(simulation)
+    return simulation, _sessions(simulation, story)
+
+
+def _sessions(simulation: Simulation, story: Story) -> list[list[Any]]:
+    """Sessions of the players who are in the room at its end, those who came since the last
+    checkpoint included."""
+    assert story.kept is not None
+    known = {row[1]: row for row in story.kept[2]}
+    for _, events, _ in story.ticks:
+        for event in events:
+            if event[0] == JOIN:
+                _, player, name, session, bot = event
+                known[player] = [session, player, name, bot]
+    return [known[player] for player in simulation.players if player in known]
+
+
+def _forget_output(simulation: Simulation) -> None:
+    for waiting in (simulation.outbox, simulation.answers, simulation.kicked, simulation.wanted):
+        waiting.clear()  # type: ignore[attr-defined]
+    simulation.refused.clear()
+
+
+def story_of(room: ObjectRoom) -> Story:
+    """What a running room would be restored from."""
+    base, since = room.remembered()
+    head = {"game": room.game.name, "checksum": room.game.checksum, "capacity": room.capacity}
+    story = Story(room.id, head, (room.ticks - len(since), base, room.playing()))
+    first = room.ticks - len(since)
+    story.ticks = [(first + i + 1, events, 0) for i, events in enumerate(since)]
+    return story
+
+
+def set_aside(folder: Path, story: Story) -> Path | None:
+    """Keep what is known of a room that can't go on, for whoever looks into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{quote(story.room, safe='')}-{time.time_ns()}{SUFFIX}"
+        rows: list[list[Any]] = [
+            [HEADER, {"format": FORMAT, "ledger": True, "build": __version__}],
+            [OPEN, story.room, story.head],
+        ]
+        if story.kept is not None:
+            rows.append([KEPT, story.room, *story.kept])
+        rows.append([TICKS, [[story.room, *row] for row in story.ticks]])
+        path.write_bytes(MAGIC + b"".join(frame(pack(row)) for row in rows))
+    except OSError as error:
+        log.error("the journal of room %s can't be set aside: %s", story.room, error)
+        return None
+    log.error("the journal of room %s is set aside as %s", story.room, path)
+    return path
+
+
+def verify(game: Game, folder: Path, room: str) -> tuple[int, str]:
+    """Run a room's ticks again and compare every checksum and checkpoint.
+
+    Returns how many ticks came out the same, and what the first difference is, or "".
+    """
+    from zlib import crc32
+
+    simulation: Simulation | None = None
+    same = 0
+    for record in records(folder):
+        if record[0] == KEPT and record[1] == room:
+            _, _, tick, data, _ = record
+            if simulation is not None and simulation.tick == tick and simulation.dump() != data:
+                return same, f"tick {tick}: the checkpoint is another state"
+            simulation = Simulation.load(game, data)
+        elif record[0] == TICKS and simulation is not None:
+            for id, tick, events, checksum in record[1]:
+                if id != room or tick != simulation.tick + 1:
+                    continue
+                simulation.advance(events)
+                _, body = simulation.replica.patch()
+                _forget_output(simulation)
+                if crc32(body) != checksum:
+                    return same, f"tick {tick}: another patch"
+                same += 1
+    return same, ""

@@ -1,0 +1,310 @@
+"""The loop of a process: all object rooms, ten phases a tick, one read and one write each.
+
+Rooms of one rate are spread over the phases of its period, so that what they send does not
+come in one burst. In each phase the loop reads every socket that has something to say, runs the
+rooms whose turn it is, and writes everything that came of it in one pass. Rooms without a tick
+run when somebody speaks in them or a timer is due, and cost nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any, Protocol
+
+import gevent
+from gevent import get_hub
+from gevent.event import Event
+
+from ..protocol import objects
+from ..protocol.wire import Close
+from ..transport.pool import Pool
+
+if TYPE_CHECKING:
+    from ..transport.connection import Connection
+    from .object_room import ObjectRoom
+
+log = logging.getLogger("tickstorm.loop")
+
+PHASES = 10
+SKIP_AFTER = 3
+"""Periods that a phase may be late before it gives up what it missed."""
+
+UPKEEP_S = 1.0
+SILENT_S, DEAD_S = 20.0, 50.0
+"""Silent for the first: pinged; for the second: gone."""
+
+BREATH_S = 1e-4
+"""What the loop sleeps at least: gevent looks at sockets and timers only then."""
+
+READ = 1
+PING_FRAME = b"\x89\x00"
+
+
+class Journal(Protocol):
+    """Where rooms' events go; see `records/ledger.py`."""
+
+    def record(self, room: str, tick: int, events: list[list[Any]], checksum: int) -> None: ...
+    def flush(self) -> None: ...
+    def checkpoint(self, room: ObjectRoom) -> None: ...
+
+
+class Bucket:
+    """Rooms that take their turn together."""
+
+    __slots__ = ("period", "due", "rooms")
+
+    def __init__(self, period: float, due: float):
+        self.period = period
+        self.due = due
+        self.rooms: list[ObjectRoom] = []
+
+
+class Loop:
+    """All object rooms of this process. `budget`: messages that a client may send in a second or
+    two; `on_end(room)` is called when a room has ended by itself."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        journal: Journal | None = None,
+        clock: Callable[[], float] = monotonic,
+        budget: int = 240,
+        checkpoint_s: float = 5.0,
+        dev: bool = False,
+    ):
+        self.pool = pool
+        self.clock = clock
+        self.budget = budget
+        self.dev = dev
+        self.on_end: Callable[[ObjectRoom], None] = lambda room: None
+        self.after_turn: Callable[[], None] = lambda: None  # others may have theirs
+        self.rooms: dict[str, ObjectRoom] = {}
+        self.turns = self.skipped = 0
+        self.busy = 0.0  # share of a core, smoothed over some seconds
+        self.last_turn_at = clock()
+        self._journal = journal
+        self._buckets: dict[int, list[Bucket]] = {}
+        self._bucket_of: dict[str, Bucket] = {}
+        self._ready: dict[str, ObjectRoom] = {}
+        self._timed: dict[str, float] = {}  # when rooms without a tick want their turn
+        self._ended: list[ObjectRoom] = []
+        self._event = Event()
+        self._checkpoint_s = checkpoint_s
+        self._upkeep_at = clock()
+        self._busy_s, self._busy_at = 0.0, clock()
+        self._running = True
+        self._seen = 0
+
+    # ------------------------------------------------------------------ rooms
+
+    def add(self, room: ObjectRoom) -> None:
+        self.rooms[room.id] = room
+        if self._journal is not None:
+            self._journal.checkpoint(room)
+        if room.hz:
+            buckets = self._buckets.get(room.hz)
+            if buckets is None:
+                period, now = 1.0 / room.hz, self.clock()
+                buckets = self._buckets[room.hz] = [
+                    Bucket(period, now + period * (i + 1) / PHASES) for i in range(PHASES)
+                ]
+            bucket = min(buckets, key=lambda bucket: len(bucket.rooms))
+            if not bucket.rooms:  # it has slept: no ticks to catch up with
+                late = max(0.0, self.clock() - bucket.due)
+                bucket.due += bucket.period * int(late / bucket.period + 1) if late else 0.0
+            bucket.rooms.append(room)
+            self._bucket_of[room.id] = bucket
+        self.wake(room)
+        self._event.set()  # it may be due before what the loop sleeps for
+
+    def remove(self, room: ObjectRoom) -> None:
+        """The room is gone; one that isn't here is no error."""
+        if self.rooms.get(room.id) is not room:
+            return
+        del self.rooms[room.id]
+        bucket = self._bucket_of.pop(room.id, None)
+        if bucket is not None:
+            bucket.rooms.remove(room)
+        self._ready.pop(room.id, None)
+        self._timed.pop(room.id, None)
+
+    def wake(self, room: ObjectRoom) -> None:
+        """There is something for this room to do; those with a tick do it in their tick."""
+        if not room.hz:
+            self._ready[room.id] = room
+            self._event.set()
+
+    def ended(self, room: ObjectRoom) -> None:
+        """The room has come to its end; it is closed after this turn."""
+        if room not in self._ended:
+            self._ended.append(room)
+
+    # ------------------------------------------------------------------ what rooms need
+
+    def push(self, connection: Connection, frame: bytes) -> None:
+        """A frame beside patches, sent as soon as it can be."""
+        if connection.tail or connection.extra:
+            connection.push(frame)
+        else:
+            self.pool.send([(connection, frame)])
+
+    def record(self, room: ObjectRoom, checksum: int) -> None:
+        if self._journal is not None:
+            self._journal.record(room.id, room.ticks, room._since[-1], checksum)
+
+    def fetch(
+        self, room: ObjectRoom, fetch: int, function: Callable[..., Any], values: tuple[Any, ...]
+    ) -> None:
+        """Call `function` in a thread; its result comes back to the room as an event."""
+
+        def run() -> None:
+            try:
+                result, error = get_hub().threadpool.apply(function, values), None
+            except Exception as failed:
+                result, error = None, f"{type(failed).__name__}: {failed}"
+            if room.running:
+                room.fetched(fetch, result, error)
+
+        gevent.spawn(run)
+
+    def tell_fault(self, room: ObjectRoom, text: str) -> None:
+        """In a development run, the author sees the traceback in the page, too."""
+        if self.dev:
+            for session in room.live:
+                if session.connection is not None:
+                    session.connection.push(objects.fault(text))
+
+    # ------------------------------------------------------------------ the loop
+
+    def run(self) -> None:
+        """The loop's greenlet."""
+        watcher = get_hub().loop.io(self.pool.waiting.fileno(), READ)
+        watcher.start(self._event.set)
+        try:
+            while self._running:
+                self._event.wait(self._patience())
+                self._event.clear()
+                self.turn()
+                self.after_turn()
+                gevent.sleep(BREATH_S)
+        finally:
+            watcher.stop()
+            watcher.close()
+
+    def stop(self) -> None:
+        self._running = False
+        self._event.set()
+
+    def _patience(self) -> float:
+        """Seconds until something is due."""
+        now = self.clock()
+        due = self._upkeep_at + UPKEEP_S
+        for buckets in self._buckets.values():
+            for bucket in buckets:
+                if bucket.rooms and bucket.due < due:
+                    due = bucket.due
+        if self._timed:
+            due = min(due, min(self._timed.values()))
+        return max(0.0, due - now)
+
+    def turn(self) -> None:
+        """Read, run who is due, write."""
+        began = perf_counter()
+        now = self.last_turn_at = self.clock()
+        due: list[ObjectRoom] = []
+        for buckets in self._buckets.values():
+            for bucket in buckets:
+                if bucket.rooms and now >= bucket.due:
+                    late = int((now - bucket.due) / bucket.period)
+                    if late >= SKIP_AFTER:
+                        self.skipped += late
+                        bucket.due += late * bucket.period
+                    bucket.due += bucket.period
+                    due += bucket.rooms
+        if due:
+            self.pool.receive(self.pool.ticking)
+        self.pool.receive(self.pool.waiting)
+        if self._timed:
+            for id, at in list(self._timed.items()):
+                if at <= now:
+                    self._ready[id] = self.rooms[id]
+        ready, self._ready = self._ready, {}
+        out: list[tuple[Connection, bytes]] = []
+        for room in due:
+            room.run(out)
+        for room in ready.values():
+            room.run(out)
+            self._note_timer(room)
+        if self._journal is not None:
+            self._journal.flush()
+        if out:
+            self.pool.send(out)
+        if now - self._upkeep_at >= UPKEEP_S:
+            self._upkeep_at = now
+            self._look_after(now)
+        while self._ended:
+            room = self._ended.pop()
+            if self.rooms.get(room.id) is room:
+                self.on_end(room)
+        self.turns += 1
+        self._busy_s += perf_counter() - began
+
+    def _note_timer(self, room: ObjectRoom) -> None:
+        if self.rooms.get(room.id) is not room:
+            return
+        at = room.next_due
+        if at == float("inf"):
+            self._timed.pop(room.id, None)
+        else:
+            self._timed[room.id] = at
+
+    def _look_after(self, now: float) -> None:
+        """Once a second: budgets, silence, sessions whose grace is over, checkpoints."""
+        share = self._busy_s / max(now - self._busy_at, 1e-3)
+        self.busy += (share - self.busy) * 0.5
+        self._busy_s, self._busy_at = 0.0, now
+        pings = []
+        every = max(1, int(self._checkpoint_s))
+        self._seen += 1
+        for number, room in enumerate(list(self.rooms.values())):
+            for session in room.live:
+                session.budget = min(2 * self.budget, session.budget + self.budget)
+                silence = now - session.heard_at
+                if silence > SILENT_S and session.connection is not None:
+                    if silence > DEAD_S:
+                        session.connection.drop()
+                    elif not session.pinged or silence > 2 * SILENT_S:
+                        session.pinged = True
+                        if not session.connection.tail:
+                            pings.append((session.connection, PING_FRAME))
+                else:
+                    session.pinged = False
+            if len(room.sessions) > len(room.live):
+                room.look_after(now)
+            if (number + self._seen) % every == 0 and room._since and not room.held:
+                self._checkpoint(room)
+        if pings:
+            self.pool.send(pings)
+
+    def _checkpoint(self, room: ObjectRoom) -> None:
+        try:
+            if self._journal is not None:
+                self._journal.checkpoint(room)
+            else:
+                room.checkpoint()
+        except TypeError as error:
+            log.error("room %s (%s) closes: %s", room.id, room.game.name, error)
+            self.tell_fault(room, str(error))
+            room.broken, room.over = True, str(error)
+            self.ended(room)
+
+    def alive(self, within_s: float) -> bool:
+        """Has it turned lately?"""
+        return not self.rooms or self.clock() - self.last_turn_at < within_s
+
+
+def close_code(room: ObjectRoom) -> Close:
+    """With which code a room that ended by itself closes."""
+    return Close.INTERNAL if room.broken else Close.DONE

@@ -1,0 +1,142 @@
+"""The sockets of all object rooms of a process: read by one loop, written in one pass.
+
+There are two sets. Sockets of rooms with a tick are read when one of them is due. Those of
+rooms without one wait in an epoll set whose own descriptor is one watcher of the hub: so
+thousands of silent players cost nothing, and the first byte wakes the loop.
+
+Whole, short, unfragmented binary frames, which is nearly everything that clients send, are
+unmasked here; anything else goes through the connection's codec in its own greenlet.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from select import EPOLLIN, epoll
+from typing import Any, Protocol
+
+import numpy as np
+from websockets.frames import apply_mask
+
+from .connection import Connection
+from .uring import Ring
+
+log = logging.getLogger("tickstorm.sockets")
+
+READ_SIZE = 4096
+MANY = 32
+"""From so many frames on, they are written by one system call where io_uring can be had."""
+
+PONG = 0x8A
+
+
+class Client(Protocol):
+    """Whoever is at the other end of a connection."""
+
+    connection: Connection | None
+    heard_at: float
+
+    def take(self, payload: bytes) -> None:
+        """One message. It never raises: what is wrong ends the connection."""
+
+
+class Pool:
+    """Connections by descriptor. `ring`: for writing many at once, or None."""
+
+    def __init__(self, clock: Callable[[], float], ring: Ring | None = None):
+        self.clock = clock
+        self.ticking, self.waiting = epoll(), epoll()
+        self._ring = ring
+        self._clients: dict[int, tuple[Connection, Client, Any]] = {}
+        self.bytes_sent = self.frames_sent = 0
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def add(self, connection: Connection, client: Client, ticking: bool) -> None:
+        """From now on it is read here."""
+        poll = self.ticking if ticking else self.waiting
+        self._clients[connection.fd] = (connection, client, poll)
+        poll.register(connection.fd, EPOLLIN)
+        connection.read_by_tick()
+
+    def remove(self, connection: Connection) -> None:
+        """Before the descriptor is closed; one that isn't here is no error."""
+        found = self._clients.get(connection.fd)
+        if found is not None and found[0] is connection:
+            del self._clients[connection.fd]
+            found[2].unregister(connection.fd)
+
+    def receive(self, poll: Any) -> None:
+        """Give what has come to its clients."""
+        now = self.clock()
+        for fd, _ in poll.poll(0, 1024):
+            found = self._clients.get(fd)
+            if found is None:
+                continue  # gone, by what another client said
+            connection, client, _ = found
+            try:
+                data = connection.recv(READ_SIZE)
+            except BlockingIOError:
+                continue
+            except OSError:
+                data = b""
+            client.heard_at = now
+            if not data:
+                self.remove(connection)
+                connection.hand_over(b"")
+            elif connection.plain:
+                self._split(connection, client, data)
+            else:
+                connection.hand_over(data)
+
+    def _split(self, connection: Connection, client: Client, data: bytes) -> None:
+        at, size = 0, len(data)
+        while at + 6 <= size:
+            end = at + 6 + (data[at + 1] & 0x7F)
+            if not 0x80 <= data[at + 1] < 0xFE or end > size:
+                break
+            if data[at] == 0x82:
+                payload = apply_mask(data[at + 6 : end], data[at + 2 : at + 6])
+                client.take(payload)
+                if connection.closing is not None:
+                    return
+            elif data[at] != PONG:
+                break
+            at = end
+        if at < size:
+            connection.hand_over(data[at:] if at else data)
+
+    def send(self, frames: list[tuple[Connection, bytes]]) -> None:
+        """Write without blocking. What a socket doesn't take is the connection's tail."""
+        self.frames_sent += len(frames)
+        if self._ring is not None and len(frames) >= MANY:
+            self._send_at_once(self._ring, frames)
+            return
+        for connection, data in frames:
+            try:
+                sent = connection.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                connection.drop()
+                continue
+            self.bytes_sent += sent
+            if sent < len(data):
+                connection.keep_tail(data[sent:])
+
+    def _send_at_once(self, ring: Ring, frames: list[tuple[Connection, bytes]]) -> None:
+        data = np.frombuffer(b"".join([data for _, data in frames]), np.uint8)
+        sizes = np.array([len(data) for _, data in frames], np.int64)
+        address = (np.cumsum(sizes) - sizes + data.ctypes.data).astype(np.uint64)
+        fds = np.array([connection.fd for connection, _ in frames], np.int32)
+        taken = ring.send(fds, [(address, sizes)])
+        self.bytes_sent += int(taken[taken > 0].sum())
+        for i in np.flatnonzero(taken != sizes).tolist():
+            connection, frame = frames[i]
+            if taken[i] > 0:
+                connection.keep_tail(frame[int(taken[i]) :])
+            elif -int(taken[i]) in (0, 11, 4):  # nothing, EAGAIN, EINTR
+                connection.keep_tail(frame)
+            else:
+                connection.drop()
