@@ -11,6 +11,8 @@ from tickstorm.lobby.directory import MemoryDirectory, Orders, RoomInfo, Unavail
 from tickstorm.lobby.lobby import Lobby
 from tickstorm.lobby.node import Node
 from tickstorm.lobby.settings import RoomSettings
+from tickstorm.protocol.wire import ProtocolViolation
+from tickstorm.rooms.shedding import LEVELS
 
 TROUBLES = [Unavailable("it does not answer"), GameError("no such game"), ValueError("odd state")]
 
@@ -48,5 +50,22 @@ def test_a_room_that_can_not_be_opened_is_tried_again_with_the_next_beat(tmp_pat
         assert "bad" not in lobby.rooms
         node.beat()
         assert "bad" in lobby.rooms and not node.trouble
+    finally:
+        lobby.scores.close(5.0)
+
+
+def test_a_ticket_survives_a_room_that_is_too_busy(tmp_path, monkeypatch):
+    config = load({"DATA_DIR": str(tmp_path), "JOURNAL": "off", "SOCKETS": "epoll"})
+    lobby = Lobby(config, b"k" * 32, GAMES)
+    node = Node(config, b"k" * 32, lobby, MemoryDirectory())
+    try:
+        node.beat()
+        ticket = node.ticket_id("192.0.2.1")
+        node.directory.reserve("arena", ticket, False)
+        with monkeypatch.context() as patch:
+            patch.setattr(lobby.rooms["arena"].shedding, "level", LEVELS[-1])
+            with pytest.raises(ProtocolViolation, match="too busy"):
+                node.admit(node.sign("arena", ticket), "arena")
+        assert node.admit(node.sign("arena", ticket), "arena").room is lobby.rooms["arena"]
     finally:
         lobby.scores.close(5.0)

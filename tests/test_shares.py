@@ -101,23 +101,6 @@ def test_a_room_full_of_the_away_lets_newcomers_in_with_and_without_tickets():
             client.join("without")
 
 
-def test_a_ticket_survives_a_server_that_is_too_busy():
-    with LiveServer(JOINS_PER_SECOND=1) as live:
-        status, place = api(live.page, "POST", "/api/join", {"room": "arena"})
-        assert status == 200
-        hurried = [RawClient(live.port) for _ in range(12)]
-        for client in hurried:
-            client.say(wire.encode_hello("hurried"))
-        assert [client.close_code(0.3) for client in hurried].count(1013) >= 6
-        hurried += [RawClient(live.port) for _ in range(12)]
-        for client in hurried[12:]:
-            client.say(wire.encode_hello("hurried"))
-        assert Player(place["url"], ticket=place["ticket"]).code == 1013
-        wait_for(lambda: Player(place["url"], ticket=place["ticket"]).welcome)
-        for client in hurried:
-            client.drop()
-
-
 def test_one_surrogate_is_refused_at_the_door(live):
     for body in ('{"room": "\\ud800"}', '{"key": "12345678", "name": "\\udfff"}', '{"\\ud800": 1}'):
         path = "/api/rooms" if "key" in body else "/api/join"

@@ -119,7 +119,7 @@ class Node:
             RoomReport(
                 id,
                 self.lobby.infos[id],
-                room.players - room.yielding,  # seats that newcomers can have
+                room.taken - room.yielding,  # seats that newcomers can have
                 room.spectators,
                 list(self._arrived.get(id, [])),
             )
