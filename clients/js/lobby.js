@@ -21,8 +21,7 @@ function home() {
 }
 
 export class Lobby {
-  #avoid = []; // nodes that did not answer
-  #node = "";
+  #node = ""; // that was found last
 
   constructor({ game, server, storage }) {
     this.game = game;
@@ -61,10 +60,10 @@ export class Lobby {
 
   /** A place: `{url, ticket, room, …}`. `wanted`: one of room, code, quick, token; and watch. */
   async find(wanted) {
-    const { game } = this;
-    const place = await this.ask("join", { ...wanted, game, avoid: this.#avoid });
-    this.#avoid = [];
-    this.#node = place.node ?? "";
+    const avoid = this.#node ? [this.#node] : []; // whoever asks again had no answer there,
+    this.#node = ""; // but the next time it may be back
+    const place = await this.ask("join", { ...wanted, game: this.game, avoid });
+    this.#node = place.node;
     return { ...place, url: this.socketUrl(place.url) };
   }
 
@@ -88,11 +87,6 @@ export class Lobby {
 
   forget() {
     this.storage.removeItem(this.#lastKey);
-  }
-
-  /** The place that was found did not answer: the next one is to be elsewhere. */
-  avoid() {
-    this.#avoid = this.#node ? [this.#node] : [];
   }
 
   /** A place's websocket, as secure as the server's pages. */

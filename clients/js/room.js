@@ -76,9 +76,9 @@ export class Room {
       place: {
         ticket: place.ticket,
         room: place.room,
-        find: place.replay ? null : (token) => {
-          lobby.avoid();
-          return lobby.find(token ? { token } : { room: this.id, watch });
+        find: place.replay ? null : async (token) => {
+          const { id } = this;
+          return (token && !watch && await lobby.back(id)) || lobby.find({ room: id, watch });
         },
       },
       onMessage: (message, bytes, now) => this.#receive(message, now),
