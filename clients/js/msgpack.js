@@ -4,7 +4,9 @@
  */
 
 /** The server's bytes break the protocol. */
-export class WireError extends Error {}
+export class WireError extends Error {
+  name = "WireError"; // the same from a copy of this module
+}
 
 /** A reference to an entity, as it travels. */
 export class Ref {

@@ -24,6 +24,7 @@ what they show, dump, load and checksum follows from the tables.
 from __future__ import annotations
 
 import ast
+import re
 import zlib
 from typing import Any, ClassVar
 
@@ -44,6 +45,7 @@ RESERVED = frozenset(vars(Table)) | {"present", "born", "heard", "capacity", "us
                                     "static"}  # fmt: skip
 """Names that no column can have."""
 
+DTYPE = re.compile(r"[ui][124]|f4|S[1-9]\d*")
 NO_INPUT = np.dtype([("spare", "u1")])
 
 
@@ -148,7 +150,11 @@ class CrowdGame:
         self._declaration = [
             [[k.name, [[c.name, c.dtype, c.role, c.scale] for c in k.sent]] for k in self.KINDS],
             fields_of(self.SELF),
-            fields_of(self.COMMAND),
+            [
+                [*field, check.low, check.high, check.default] if check else field
+                for field in fields_of(self.COMMAND)
+                for check in [self.checks.get(field[0])]
+            ],
         ]
         self._checksum = zlib.crc32(msgpack.packb(self._declaration))
 
@@ -205,6 +211,11 @@ class CrowdGame:
                     f"{kind.name}.{deltas[0].name}: the first delta column must be u2 or i2"
                 )
             for column in kind.columns:
+                if not DTYPE.fullmatch(column.dtype):
+                    self._wrong(f"{kind.name}.{column.name}: no dtype {column.dtype!r}; there are "
+                                "u1 u2 u4 i1 i2 i4 f4 and S1, S2, …")  # fmt: skip
+                if column.role == "delta" and column.dtype[1:] not in "12":
+                    self._wrong(f"{kind.name}.{column.name}: a delta column has 8 or 16 bits")
                 if column.role not in ("delta", "state", "static", "kept"):
                     self._wrong(f"{kind.name}.{column.name}: no role {column.role!r}; there are "
                                 "delta, state, static and kept")  # fmt: skip
