@@ -46,12 +46,14 @@ def of_node(config: Config, game: Entry) -> RoomSettings:
     if game.kind == OBJECTS:
         room = game.game.room
         return RoomSettings(game.name, game.title, capacity=room.capacity, tick_hz=room.tick_hz)
+    decided = {name: getattr(game.game, name, 0) for name in ("capacity", "size", "tick_hz")}
+    players = decided["capacity"] or config.room_players or config.max_players
     return RoomSettings(
         game=game.name,
         name=game.title,
-        capacity=min(config.room_players or config.max_players, config.max_players),
-        size=config.world_size,
-        tick_hz=config.tick_hz,
+        capacity=min(players, config.max_players),
+        size=decided["size"] or config.world_size,
+        tick_hz=decided["tick_hz"] or config.tick_hz,
         bots=config.bots,
         round_s=config.round_seconds,
     )
