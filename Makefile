@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup run cluster restart-cluster test lint format echo bench compare report clean
+.PHONY: help setup run cluster restart-cluster test test-fast marks lint format echo bench compare report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -46,6 +46,14 @@ test: setup lint ## all tests, in a real browser too
 	@sh deploy/packages.sh redis-server || true
 	$(BIN)/python -m pytest -m 'not alone' --numprocesses 3 --dist loadfile
 	$(BIN)/python -m pytest -m alone
+
+test-fast: setup ## the tests that need no server and no browser, in under a minute
+	$(BIN)/python -m pytest -q server game tests/test_object_patches.py tests/test_house.py tests/test_snapshot.py tests/test_world.py tests/test_movement.py tests/test_combat.py tests/test_wire.py tests/test_inputs.py tests/test_seats.py tests/test_config.py
+
+marks: setup ## what is promised in absolute time, measured; wants the machine for itself
+	@mkdir -p results && rm -f results/marks.jsonl
+	MARKS=$(CURDIR)/results/marks.jsonl $(BIN)/python -m pytest -m alone tests; status=$$?; \
+	$(BIN)/python -m tests.marks results/marks.jsonl; exit $$status
 
 lint: setup ## style and common mistakes
 	$(BIN)/ruff check .

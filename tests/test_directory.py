@@ -8,6 +8,7 @@ from dataclasses import replace
 import gevent
 import pytest
 
+from tests.marks import mark
 from tests.redis_server import RedisServer
 from tickstorm.lobby import directory as module
 from tickstorm.lobby.directory import (
@@ -305,7 +306,7 @@ def test_two_thousand_quick_joins_over_four_nodes_fill_every_seat_once(shared):
 
     began = time.monotonic()
     gevent.joinall([gevent.spawn(join, i) for i in range(2000)], raise_error=True)
-    assert time.monotonic() - began < 20
+    mark("a directory call without Redis, s", time.monotonic() - began, high=20)
     by_room = {}
     for place in placed:
         by_room[place.room] = by_room.get(place.room, 0) + 1
@@ -338,7 +339,7 @@ def test_a_hanging_redis_does_not_hold_up_other_greenlets():
         began = time.monotonic()
         for _ in range(10):
             gevent.sleep(0.02)
-        assert time.monotonic() - began < 0.5
+        mark("a directory call that is refused, s", time.monotonic() - began, high=0.5)
         server.go_on()
         with pytest.raises(Refused):
             call.get(timeout=5)

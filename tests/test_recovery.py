@@ -16,6 +16,7 @@ from websockets.uri import parse_uri
 import game
 from clients.bots.__main__ import Crowd
 from tests.live_server import LiveServer
+from tests.marks import mark
 from tickstorm.records import journal
 
 ODD_RULES = Path(__file__).parent / "odd_rules"
@@ -281,9 +282,9 @@ def test_a_stop_with_players_takes_less_than_five_seconds(number):
         gevent.sleep(0.5)
         began = time.monotonic()
         server.signal(number)
-        while server.process.poll() is None and time.monotonic() < began + 8:
+        while server.process.poll() is None and time.monotonic() < began + 30:
             gevent.sleep(0.02)
-        assert time.monotonic() - began < 5
+        mark("a stop with players, s", time.monotonic() - began, high=5)
         assert server.process.poll() == 0
         assert "Traceback" not in server.log()
         assert journal.verify(game, folder(server)).ok
