@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from clients.bots.wire import FULL, KnownWorld
+from tests.live_server import ROOT
 from tests.tiny_world import Tiny
 from tickstorm import Column, Input, Kind, World, choice, whole
 from tickstorm.games import catalogue
@@ -182,7 +183,9 @@ def test_what_can_not_be_kept_is_told():
 
 
 def test_importing_the_package_does_not_import_numpy():
-    code = "import sys, tickstorm; assert 'numpy' not in sys.modules; tickstorm.World"
+    server = str(ROOT / "server")
+    code = f"import sys; sys.path.insert(0, {server!r}); import tickstorm\n"
+    code += "assert 'numpy' not in sys.modules; tickstorm.World"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

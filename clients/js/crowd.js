@@ -165,7 +165,7 @@ export class Crowd {
     this.#seq = (this.#seq + 1) & 0xffff;
     const hidden = globalThis.document?.visibilityState === "hidden";
     const header = { target, ack: Math.max(0, this.tick), seq: this.#seq };
-    this.#send(this.#encoder.encode(header, hidden ? this.#idle : this.#input));
+    this.#send(this.#encoder.encode(header, hidden ? this.#idle : this.#input).slice());
   }
 }
 

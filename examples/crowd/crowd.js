@@ -7,6 +7,7 @@ const pen = canvas.getContext("2d");
 const colour = (hue, light = 62) => `hsl(${(hue * 360) / 256} 95% ${light}%)`;
 const glows = Array.from({ length: HUES }, (_, n) => glow(colour((n * 256) / HUES)));
 const view = { scale: 1, left: 0, top: 0 };
+const drift = [new Float32Array(65536), new Float32Array(65536)]; // by id, which way it has been flying
 let pointer = null;
 
 /** A soft spot of light, painted once for each colour. */
@@ -50,8 +51,10 @@ function draw({ fly, lantern }) {
   pen.lineCap = "round";
   const trails = Array.from({ length: HUES }, () => new Path2D());
   for (let i = 0; i < fly.count; i++) {
+    const [dx, dy] = [fly.vx, fly.vy].map((v, axis) => (
+      drift[axis][fly.ids[i]] += (v[i] - drift[axis][fly.ids[i]]) * 0.12));
     trails[fly.hue[i] >> 2].moveTo(fly.x[i], fly.y[i]);
-    trails[fly.hue[i] >> 2].lineTo(fly.x[i] - fly.vx[i] * 0.1, fly.y[i] - fly.vy[i] * 0.1);
+    trails[fly.hue[i] >> 2].lineTo(fly.x[i] - dx * 0.12, fly.y[i] - dy * 0.12);
   }
   trails.forEach((trail, n) => (pen.strokeStyle = colour((n * 256) / HUES), pen.stroke(trail)));
   pen.globalAlpha = 1;

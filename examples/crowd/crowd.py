@@ -29,10 +29,8 @@ class Crowd(World):
     kinds = (Kind("lantern", PLACE + SHOWN), Kind("fly", PLACE + FLYING, most=FLIES))
 
     def on_create(self) -> None:
-        (x, y), (vx, vy) = (
-            self.random.random((2, FLIES)) * SIZE,
-            self.random.normal(0, 80, (2, FLIES)),
-        )
+        x, y = self.random.random((2, FLIES)) * SIZE
+        vx, vy = self.random.normal(0, 80, (2, FLIES))
         self.spawn("fly", FLIES, x=x, y=y, vx=vx, vy=vy, hue=x / SIZE * 60 + 20)
 
     def on_join(self, slot: int) -> None:
@@ -49,8 +47,9 @@ class Crowd(World):
         for v, p, turned in (flies.vx, flies.x, turn[0]), (flies.vy, flies.y, turn[1]):
             flock = np.bincount(cell, v, CELLS**2)[cell] / many
             middle = np.bincount(cell, p, CELLS**2)[cell] / many
-            turned += 1.6 * (flock - v) + (middle - p) * (1.5 - 0.25 * many)
-            v += dt * (turned + 9 * (np.maximum(60 - p, 0) - np.maximum(p - SIZE + 60, 0)))  # walls
+            turned += 1.6 * (flock - v) + (middle - p) * (1.5 - 0.2 * many)
+            turned += 4 * (np.maximum(120 - p, 0) - np.maximum(p - SIZE + 120, 0))  # walls
+            v += turned * dt
         speed = np.hypot(flies.vx, flies.vy) + 1e-6
         for v, p in (flies.vx, flies.x), (flies.vy, flies.y):
             v *= np.clip(speed, SLOW, FAST) / speed
@@ -65,7 +64,7 @@ class Crowd(World):
             dx, dy, leader = dx[which, each], dy[which, each], here[which]
             far = np.hypot(dx, dy) + 1e-6
             led = far < REACH
-            pull = np.where(led, 5 * (1 - 45 / far), 0)  # away again from closer than 45
+            pull = led * 5 * (1 - 45 / far)  # away again from closer than 45
             turn += pull * np.array((dx, dy)) + 1.5 * led * np.array((-dy, dx))  # and around it
             flies.hue[led] = lamps.hue[leader[led]]
             lamps.led[:] = np.bincount(leader[led], minlength=lamps.used)

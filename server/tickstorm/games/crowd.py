@@ -221,6 +221,8 @@ class CrowdGame:
                                 "delta, state, static and kept")  # fmt: skip
         if self.size % 1024 or self.size < 0:
             self._wrong(f"size = {self.size} is not allowed: a multiple of 1024")
+        if self.tick_hz and not 10 <= self.tick_hz <= 60:
+            self._wrong(f"tick_hz = {self.tick_hz} is not allowed: 10 to 60")
         if not 0 <= self.capacity <= MOST_SLOTS:
             self._wrong(f"capacity = {self.capacity} is not allowed: 1 to {MOST_SLOTS}")
 
