@@ -369,7 +369,7 @@ export class Room {
     import("./crowd.js").then(({ Crowd }) => {
       this.#crowd = new Crowd({
         send: (bytes) => this.#connection.send(bytes), on: this.#on, check, onState,
-        clocks: { InputClock, PlaybackClock }, rttMs: () => this.#rttMs,
+        clocks: [InputClock, PlaybackClock], rttMs: () => this.#rttMs,
       });
       for (const message of early) this.#crowd.receive(...message);
     }).catch((error) => {
