@@ -64,11 +64,3 @@ def test_two_modules_may_not_declare_the_same_name():
     modules = {"tickstorm.js": 'import { a } from "./a.js";\nconst b = a;', "a.js": "const b = 1;"}
     with pytest.raises(ValueError, match="declare b more than once"):
         sdk.joined(modules)
-
-
-def test_classes_that_get_other_names_in_the_piece_are_no_property_names():
-    text = "".join(path.read_text() for path in SOURCE.glob("*.js"))
-    inside = re.sub(r"^(?:import|export) \{[^}]*\}", "", text, flags=re.MULTILINE)
-    declared = re.findall(r"^(?:export )?(?:class|const) ([A-Z]\w+)", text, re.MULTILINE)
-    short = re.findall(r"\{[^{}()\[\]]*?\b([A-Z]\w+)\s*[,}]", inside)
-    assert not set(short) & set(declared)

@@ -25,8 +25,7 @@ export class Lobby {
 
   constructor({ game, server, storage }) {
     this.game = game;
-    this.server = new URL(server ?? home()).href;
-    if (!this.server.endsWith("/")) this.server += "/";
+    this.server = (server ?? home()).replace(/\/?$/, "/");
     this.storage = storage ?? tabStorage();
   }
 

@@ -321,7 +321,8 @@ export class Room {
   }
 
   #kind(name) {
-    return find(this.#state?.byName ?? {}, name, `${this.game} has no kind`);
+    const complaint = `${this.game} ${this.#crowd ? "is a crowd: see columns, no" : "has no"} kind`;
+    return find(this.#state?.byName ?? {}, name, complaint);
   }
 
   // -------------------------------------------------------------- what comes in
@@ -478,7 +479,8 @@ export class Room {
   }
 
   #status({ state, text, code, reason, attempts }) {
-    if (this.#joined && this.#refused(state, code, attempts)) {
+    const failed = state === "closed" || code === 1013 || attempts >= FIRST_ATTEMPTS;
+    if (this.#joined && failed) {
       const { reject } = this.#joined;
       this.#joined = null;
       const error = new Error(reason || text || "The room was left.");
@@ -500,11 +502,6 @@ export class Room {
     if (state === "playing" && before === "reconnecting") this.#on.call("reconnect");
     if (state === "closed") this.#on.call("leave", code, reason || text);
     if (state === "playing" && this.tickHz) this.#arm();
-  }
-
-  /** Does a status before the first state mean that there is no getting in? */
-  #refused(state, code, attempts) {
-    return state === "closed" || code === 1013 || (code !== 4007 && attempts >= FIRST_ATTEMPTS);
   }
 
   // -------------------------------------------------------------- the input's way out

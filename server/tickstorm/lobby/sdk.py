@@ -36,7 +36,7 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 
-_SHORTER = {"const": "let", "true": "!0", "false": "!1"}
+_SHORTER = {"const": "let", "true": "!0", "false": "!1", "undefined": "void 0"}
 
 
 @cache
