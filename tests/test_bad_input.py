@@ -23,7 +23,7 @@ SECRET = "a secret of the tests"
 @pytest.fixture(scope="module")
 def arena():
     """A server with bots that play on through everything that happens in this file."""
-    with LiveServer(SECRET=SECRET, GRACE_SECONDS=2) as live:
+    with LiveServer(SECRET=SECRET, GRACE_SECONDS=2, MAX_CONNECTIONS_PER_ADDRESS=8000) as live:
         neighbours = Neighbours(live.url, 8)
         until = time.monotonic() + 20
         while live.health()["players"] < 8 and time.monotonic() < until:

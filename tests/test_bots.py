@@ -224,6 +224,7 @@ def test_dropped_bots_come_back_as_the_same_ships(server):
     ):
         assert eventually(lambda: all_connected(crowd))
         slots = [bot.session.welcome["slot"] for bot in crowd.bots]
+        gevent.sleep(1)  # who has done nothing yet has no grace period
         network.drop_connections()
         assert eventually(lambda: crowd.tally.reconnects == 5 and all_connected(crowd))
         assert [bot.session.welcome["slot"] for bot in crowd.bots] == slots

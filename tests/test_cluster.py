@@ -281,7 +281,7 @@ def test_without_redis_games_go_on_and_joins_say_why_they_wait():
         assert (status, answer["error"]) == (503, "directory")
         assert "directory does not answer" in answer["message"]
         assert api(cluster.page, "POST", "/api/rooms", {"key": "some key"})[0] == 503
-        wait_for(lambda: "does not answer" in cluster.nodes[0].health()["directory"])
+        wait_for(lambda: cluster.nodes[0].health()["directory"] == "does not answer")
         player.see()
         before = player.tick
         player.listen(seconds=4)  # longer than a lease
