@@ -2,6 +2,12 @@
 
 PORT ?= 8000
 PYTHON ?= python3
+# The arena, and every example with rules of its own name.
+comma := ,
+empty :=
+space := $(empty) $(empty)
+EXAMPLES := $(foreach folder,$(wildcard examples/*),$(wildcard $(folder)/$(notdir $(folder)).py))
+GAMES ?= $(subst $(space),$(comma),$(strip game $(EXAMPLES)))
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -22,9 +28,9 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 run: setup ## serve the game, with bots, at http://127.0.0.1:8000 (PORT, BOTS, …: see README)
-	@PORT=$(PORT) $(BIN)/python -m tickstorm.config --check
+	@PORT=$(PORT) GAMES=$(GAMES) $(BIN)/python -m tickstorm.config --check
 	@echo "tickstorm: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
-	@PORT=$(PORT) exec $(BIN)/uwsgi uwsgi.ini
+	@PORT=$(PORT) GAMES=$(GAMES) exec $(BIN)/uwsgi uwsgi.ini
 
 cluster: setup ## NODES=2 nodes with Redis, nginx and bots, at http://127.0.0.1:8000 (PORT, BOTS)
 	@sh deploy/packages.sh redis-server nginx:nginx-light

@@ -45,8 +45,8 @@ def empty(directory):
     return directory
 
 
-def room(capacity=2, public=True):
-    return RoomInfo(RoomSettings(capacity=capacity, public=public))
+def room(capacity=2, public=True, game=""):
+    return RoomInfo(RoomSettings(capacity=capacity, public=public, game=game))
 
 
 def node(name="a", *rooms, seats=10, room_limit=5, **more):
@@ -128,6 +128,20 @@ def test_quick_play_fills_the_fullest_public_room_that_has_space(directory):
     directory.beat(node("a", *rooms, seats=100))
     chosen = [directory.quick(f"t{i}", False, f"new{i}", room(3)).room for i in range(5)]
     assert chosen == ["fuller", "empty", "empty", "empty", "new4"]
+
+
+def test_quick_play_stays_in_rooms_of_the_game_that_is_wanted(directory):
+    rooms = [
+        RoomReport("one", room(capacity=9, game="chess"), players=1),
+        RoomReport("other", room(capacity=9, game="tag"), players=2),
+    ]
+    directory.beat(node("a", *rooms, seats=100))
+    chosen = [
+        directory.quick(f"t{game}", False, f"new {game}", room(game=game)).room
+        for game in ("chess", "tag", "go")
+    ]
+    assert chosen == ["one", "other", "new go"]
+    assert directory.find("new go").info.settings.game == "go"
 
 
 def test_quick_play_ends_where_the_node_has_no_more_seats(directory):

@@ -1,6 +1,7 @@
 /** What is asked of the server by HTTP: where to go. API.md describes it. */
 
 import { tokenKey } from "./connection.js";
+import { tabStorage } from "./storage.js";
 
 /** The server's no. `word`: its name for machines; `retryS`: when to ask again, or 0. */
 export class LobbyError extends Error {
@@ -23,11 +24,11 @@ export class Lobby {
   #avoid = []; // nodes that did not answer
   #node = "";
 
-  constructor(game, server, storage) {
+  constructor({ game, server, storage }) {
     this.game = game;
     this.server = new URL(server ?? home()).href;
     if (!this.server.endsWith("/")) this.server += "/";
-    this.storage = storage;
+    this.storage = storage ?? tabStorage();
   }
 
   /** Ask the API. Throws LobbyError. */
@@ -52,7 +53,7 @@ export class Lobby {
   /** A new room: its description, with `code`, `link` and the `owner` secret. */
   create({ title, public: shown, capacity, settings }) {
     const bytes = crypto.getRandomValues(new Uint8Array(16));
-    const key = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const key = Array.from(bytes, (byte) => byte.toString(36)).join("");
     return this.ask("rooms", {
       key, game: this.game, name: title, public: shown, capacity, settings,
     });
@@ -60,7 +61,7 @@ export class Lobby {
 
   /** A place: `{url, ticket, room, …}`. `wanted`: one of room, code, quick, token; and watch. */
   async find(wanted) {
-    const game = this.game ?? undefined;
+    const { game } = this;
     const place = await this.ask("join", { ...wanted, game, avoid: this.#avoid });
     this.#avoid = [];
     this.#node = place.node ?? "";

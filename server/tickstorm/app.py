@@ -19,10 +19,10 @@ import gevent
 from .config import Config, ConfigError, load
 from .games import catalogue
 from .games.catalogue import GameError
-from .lobby import directory, tokens
+from .lobby import directory, sdk, tokens
 from .lobby.lobby import Lobby
 from .lobby.node import Node
-from .lobby.web import Web
+from .lobby.web import Web, pages_of
 from .process import memory, privileges
 from .protocol.wire import Close
 from .records.retention import TIDY_S
@@ -83,11 +83,12 @@ def start() -> Web:
     if config.watchdog_seconds:
         faulthandler.dump_traceback_later(RECOVERY_SECONDS, exit=True)
     rooms_known = directory.connect(config.directory)  # reads files that may be only root's
+    pages, _ = pages_of(games), sdk.files()  # so are these, perhaps
     privileges.drop(config.run_as, config.data_dir)
     key = tokens.load_key(config.secret, config.data_dir)
     lobby = Lobby(config, key, games)
     node = Node(config, key, lobby, rooms_known)
-    web = Web(config, lobby, node, uwsgi.connection_fd)
+    web = Web(config, lobby, node, uwsgi.connection_fd, pages)
     lobby.run_room = _run
     lobby.on_over = node.shut
     if config.watchdog_seconds:  # before the first tick, for that may be the one that hangs

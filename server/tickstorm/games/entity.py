@@ -266,8 +266,8 @@ class Player(Entity):
     player's synced state.
 
     `id`: who it is, the same after every return: what `on_auth` says, else an id of the
-    session's; `input`: the newest checked input (a game's `Input`, or None); `connected`: False while the
-    player is away and may yet return.
+    session's; `input`: the newest checked input (a game's `Input`, or None); `connected`: False
+    while the player is away and may yet return.
     """
 
     __slots__ = ("id", "input")

@@ -258,9 +258,9 @@ function commands.quick()
     local node = s.nodes[id]
     if node and not node.draining and not avoid[id] and not s.closing[room]
       and taken(s, room) < tonumber(capacity) and node.taken < node.seats
-      and game_of(call('HGET', P .. 'info', room)) == game
       and (not best or taken(s, room) > taken(s, best)
-        or (taken(s, room) == taken(s, best) and room < best)) then
+        or (taken(s, room) == taken(s, best) and room < best))
+      and game_of(call('HGET', P .. 'info', room)) == game then
       best = room
     end
   end

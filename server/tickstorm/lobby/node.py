@@ -114,7 +114,7 @@ class Node:
             RoomReport(
                 id,
                 self.lobby.infos[id],
-                room.players,
+                room.taken,
                 room.spectators,
                 list(self._arrived.get(id, [])),
             )

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 from gevent import get_hub
@@ -73,8 +73,14 @@ class Web:
     """The WSGI application."""
 
     def __init__(
-        self, config: Config, lobby: Lobby, node: Node | None, take_socket: Callable[[], int]
+        self,
+        config: Config,
+        lobby: Lobby,
+        node: Node | None,
+        take_socket: Callable[[], int],
+        pages: dict[str, Page] | None = None,
     ):
+        """`pages`: as from `pages_of`, by whoever may read them all."""
         self.config = config
         self.lobby = lobby
         self.node = node
@@ -86,8 +92,7 @@ class Web:
         """Descriptors of the open connections."""
         self.api = api.Api(config, lobby, node)
         self._take_socket = take_socket
-        # Relative, so that it can be read where its parents can't (see privileges.py).
-        self._files = pages_of(lobby.games)
+        self._files = pages_of(lobby.games) if pages is None else pages
         self._sdk = sdk.files()
         frames = [layout_of(e.game).input_frame for e in lobby.games if e.kind == CROWD]
         self._input_size = max((frame.size for frame in frames), default=INPUT_BYTES)
@@ -200,14 +205,14 @@ class Web:
         if file is None and path + "/index.html" in self._files:
             return _answer(start_response, "308 Permanent Redirect", b"",
                            headers=[("Location", path + "/")])  # fmt: skip
-        body = self._sdk.get(path) if file is None else file.read_bytes()
+        body = self._sdk.get(path) if file is None else file.read()
         if body is None:
             return _answer(start_response, "404 Not Found", b"no such page\n")
         tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
         headers = [("ETag", tag)]
         if tag in environ.get("HTTP_IF_NONE_MATCH", ""):
             return _answer(start_response, "304 Not Modified", b"", headers=headers)
-        name = path if file is None else file.name
+        name = path if file is None else file.path.name
         kind = "text/javascript" if name.endswith(".js") else mimetypes.guess_type(name)[0]
         if file is None and "gzip" in environ.get("HTTP_ACCEPT_ENCODING", ""):
             body = sdk.compressed(body)
@@ -352,25 +357,39 @@ def websocket_request(environ: dict) -> Request:
     return Request(path, headers, method="GET", protocol=environ.get("SERVER_PROTOCOL", "HTTP/1.0"))
 
 
-def pages_of(games: Catalogue) -> dict[str, Path]:
+class Page(NamedTuple):
+    """A file that is served: as it is now, or as it was at the start if it can't be read any more
+    (the server may have given up root since; see privileges.py)."""
+
+    path: Path
+    kept: bytes
+
+    def read(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except OSError:
+            return self.kept
+
+
+def pages_of(games: Catalogue) -> dict[str, Page]:
     """What is served, by the path it is asked for: each game's page under its name, a folder
     `shared` beside a game's own, and at the root the one game's page or a list of all."""
-    served: dict[str, Path] = {}
+    served: dict[str, Page] = {}
     pages = [entry for entry in games if entry.page is not None]
     for entry in pages:
         served |= _files(entry.page, f"/{entry.name}/")
-        shared = entry.page.parent / "shared"
-        if shared.is_dir():
-            served |= _files(shared, "/shared/")
+        served |= _files(entry.page.parent / "shared", "/shared/")
     return served | _files(pages[0].page if len(pages) == 1 else START, "/")
 
 
-def _files(root: Path, prefix: str) -> dict[str, Path]:
+def _files(root: Path, prefix: str) -> dict[str, Page]:
     """The files of a folder; never hidden ones, nor rules."""
     # Relative, so that it can be read where its parents can't (see privileges.py).
     root = Path(os.path.relpath(root))
+    if not os.path.isdir(root):
+        return {}
     return {
-        prefix + path.relative_to(root).as_posix(): path
+        prefix + path.relative_to(root).as_posix(): Page(path, path.read_bytes())
         for path in root.rglob("*")
         if path.suffix in SERVED and not path.name.startswith(".") and path.is_file()
     }

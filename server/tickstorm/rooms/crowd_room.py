@@ -556,6 +556,11 @@ class CrowdRoom:
         return self.config.max_players
 
     @property
+    def taken(self) -> int:
+        """Seats that nobody new can have."""
+        return self.players
+
+    @property
     def spectators(self) -> int:
         return len(self.sessions) - self.players
 

@@ -35,10 +35,9 @@ from ..games.simulation import (
     Simulation,
 )
 from ..protocol import objects
-from ..protocol.wire import PING, SYNC, Close, ProtocolViolation, notice, pong, welcome
 from ..protocol.wire import LEAVE as LEAVE_MESSAGE
+from ..protocol.wire import PING, SYNC, Close, ProtocolViolation, notice, pong, welcome
 from ..replication.patches import pack
-
 from .shedding import Shedding
 
 if TYPE_CHECKING:
@@ -139,6 +138,7 @@ class ObjectRoom:
         self.journal = None  # all rooms of objects share one: `records/ledger.py`
         self.over: str | None = None  # why it has ended, if it has by itself
         self.broken = False  # its rule failed for good
+        self.fault = ""  # in a development run: why its time stands still
         self.failures = 0
         self.dropped = 0
         self.took_s = 0.0  # of the last second's ticks, smoothed
@@ -202,6 +202,11 @@ class ObjectRoom:
     @property
     def players(self) -> int:
         return len(self.by_player)
+
+    @property
+    def taken(self) -> int:
+        """Seats that nobody new can have: all of them while the room is locked."""
+        return self.capacity if self.simulation.locked else self.players
 
     @property
     def spectators(self) -> int:
@@ -401,7 +406,9 @@ class ObjectRoom:
             return  # nobody is here: its time stands still
         began = perf_counter()
         events = self._collect()
-        if self._advance(events):
+        if self.fault:
+            self._publish(out)  # its time stands still until the author has saved a cure
+        elif self._advance(events):
             self._publish(out)
             if len(self._since) >= CHECKPOINT_TICKS:
                 self.checkpoint()
@@ -516,6 +523,12 @@ class ObjectRoom:
         return True
 
     def _break(self, error: RuleError) -> None:
+        if self.loop.dev and self._go_back():
+            text = "".join(traceback.format_exception(error.__cause__ or error)).rstrip()
+            self.fault = f"{error.what} raised; the room waits for a cure\n{text}"
+            log.error("room %s waits for a cure", self.id)
+            self.loop.wake(self)
+            return
         log.error("room %s closes: %s raised again at the same point", self.id, error.what)
         self.broken = True
         self.over = "the room failed"
@@ -526,7 +539,7 @@ class ObjectRoom:
     def _publish(self, out: list[tuple[Connection, bytes]]) -> None:
         simulation = self.simulation
         parts, body = simulation.replica.patch()
-        if self._since:
+        if self._since and not self.fault:
             self.loop.record(self, crc32(body))
         if simulation.wanted:
             for fetch, function, values in simulation.wanted:
@@ -556,6 +569,8 @@ class ObjectRoom:
                 if not full:
                     full = simulation.replica.full()
                 data = self._greeting(session) + self._state(session, player, full)
+                if self.fault:
+                    data += objects.fault(self.fault)
             elif hidden and session.player:
                 player = simulation.players[session.player]
                 secret = simulation.replica.hidden(player, session.told)
