@@ -163,6 +163,8 @@ def test_a_module_with_one_world_is_a_crowd_game(tmp_path):
         ({"kinds": (Kind("dot", (Column("h", "u1", "delta"), *PLACE)),)}, "must be u2 or i2"),
         ({"kinds": (Kind("dot", (*PLACE, Column("h", "u1", "often"))),)}, "no role 'often'"),
         ({"size": 1000}, "a multiple of 1024"),
+        ({"services": ("chess",)}, "no service 'chess'; there are board, chat"),
+        ({"services": ("scores",)}, "needs a column 'score'"),
         ({"own": ("hp",)}, "no column 'hp'"),
         ({"input": type("I", (Input,), {"x": whole(0, 9)})}, "both a column"),
         ({"input": type("I", (Input,), {"c": choice("a", "b")})}, "whole, number and flag"),
@@ -173,6 +175,18 @@ def test_what_can_not_work_is_told_at_the_start(fields, says):
     assert CrowdGame(type("Good", (World,), dict(good))).name == "good"
     with pytest.raises(DeclarationError, match=says):
         CrowdGame(type("Bad", (World,), good | fields))
+
+
+def test_services_are_listed_and_follow_from_what_is_written():
+    assert GAME.services == ("chat",)
+
+    class Ranked(Tiny):
+        services = ("heat",)
+
+        def board(self):
+            return [["Ada", 1]]
+
+    assert CrowdGame(Ranked).services == ("heat", "board")
 
 
 def test_what_can_not_be_kept_is_told():

@@ -20,7 +20,7 @@ from typing import Any
 
 from .checks import DeclarationError
 from .crowd import CrowdGame, World
-from .game import EXPORTS
+from .game import EXPORTS, SERVICES
 from .room import Game as ObjectGame
 from .room import Room
 
@@ -112,6 +112,10 @@ def entry_of(thing: Any, spec: str) -> Entry:
         raise GameError(
             f"{_where(thing, spec)}: name is {thing.name!r}; allowed are 1 to 32 of a-z, 0-9, "
             "- and _, the first a letter"
+        )
+    if unknown := set(thing.services) - set(SERVICES):
+        raise GameError(
+            f"{_where(thing, spec)}: no service {min(unknown)!r}; there are {', '.join(SERVICES)}"
         )
     return Entry(thing.name, CROWD, thing.title, thing, getattr(thing, "page", None))
 

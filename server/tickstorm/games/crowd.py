@@ -32,6 +32,7 @@ import msgpack
 import numpy as np
 
 from .checks import Check, DeclarationError
+from .game import SERVICES
 from .kind import Column, Kind, fields_of
 from .room import Input, place_of
 from .table import Table
@@ -63,6 +64,8 @@ class World:
     input: ClassVar[type[Input] | np.dtype | None] = None
     own: ClassVar[tuple[str, ...]] = ("x", "y")
     """Columns of the players' kind that each knows of itself to the last bit."""
+    services: ClassVar[tuple[str, ...]] = ("chat",)
+    """Of `game.SERVICES`; ``board`` and ``feed`` follow from having those methods."""
     size: ClassVar[int] = 0  # side of the square world, a multiple of 1024; 0: the server's
     capacity: ClassVar[int] = 0  # players in a room; 0: the server's
     tick_hz: ClassVar[int] = 0  # ticks a second; 0: the server's
@@ -138,6 +141,10 @@ class CrowdGame:
         self.place = place_of(world)
         self.size, self.capacity, self.tick_hz = world.size, world.capacity, world.tick_hz
         self.KINDS = tuple(world.kinds)
+        written = [
+            name for name in ("board", "feed") if getattr(world, name) != getattr(World, name)
+        ]
+        self.services = tuple(dict.fromkeys([*world.services, *written]))
         self._check()
         self.checks = self._checks()
         self.COMMAND = self._command()
@@ -219,6 +226,10 @@ class CrowdGame:
                 if column.role not in ("delta", "state", "static", "kept"):
                     self._wrong(f"{kind.name}.{column.name}: no role {column.role!r}; there are "
                                 "delta, state, static and kept")  # fmt: skip
+        if unknown := set(self.services) - set(SERVICES):
+            self._wrong(f"no service {min(unknown)!r}; there are {', '.join(SERVICES)}")
+        if "scores" in self.services and "score" not in self.world.own:
+            self._wrong("the service scores needs a column 'score' among `own`")
         if self.size % 1024 or self.size < 0:
             self._wrong(f"size = {self.size} is not allowed: a multiple of 1024")
         if self.tick_hz and not 10 <= self.tick_hz <= 60:

@@ -12,7 +12,8 @@ const room = await joinOrCreate("newgame").catch((error) => {
   status.textContent = `No way in: ${error.message}`;
   throw error;
 });
-room.onStatus((_, text) => { if (text) status.textContent = text; });
+const help = status.textContent;
+room.onStatus((_, text) => { status.textContent = text || help; });
 
 function wanted({ x, y, mine }) {
   const held = (...names) => names.some((name) => keys.has(name));
