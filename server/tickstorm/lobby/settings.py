@@ -81,12 +81,14 @@ def of_node(config: Config, game: Entry) -> RoomSettings:
     if game.kind == OBJECTS:
         room = game.game.room
         return RoomSettings(game.name, game.title, capacity=room.capacity, tick_hz=room.tick_hz)
+    decided = {name: getattr(game.game, name, 0) for name in ("capacity", "size", "tick_hz")}
+    players = decided["capacity"] or config.room_players or config.max_players
     return RoomSettings(
         game=game.name,
         name=game.title,
-        capacity=min(config.room_players or config.max_players, config.max_players),
-        size=config.world_size,
-        tick_hz=config.tick_hz,
+        capacity=min(players, config.max_players),
+        size=decided["size"] or config.world_size,
+        tick_hz=decided["tick_hz"] or config.tick_hz,
         bots=config.bots,
         round_s=config.round_seconds,
     )
@@ -119,14 +121,20 @@ def parse(data: dict[str, Any], config: Config, games: Catalogue) -> RoomSetting
     game = game_named(chosen["game"], games)
     if game.kind == OBJECTS:
         return _of_objects(game, chosen)
+    decided = [key for key in ("size", "tick_hz") if getattr(game.game, key, 0)]
+    for key in decided:
+        if key in chosen:
+            raise SettingsError(key, f"not to be chosen, for {game.name} decides it")
     settings = replace(of_node(config, game), **chosen)
     if settings.settings:
         raise SettingsError("settings", f"none, for {game.name} has no settings of its own")
     option = {field.name: field.metadata for field in fields(Config)}
     size, hz = option["world_size"], option["tick_hz"]
     _check("capacity", settings.capacity, 1, config.max_players)
-    _check("size", settings.size, size["low"], size["high"], size["multiple"])
-    _check("tick_hz", settings.tick_hz, hz["low"], hz["high"])
+    if "size" not in decided:
+        _check("size", settings.size, size["low"], size["high"], size["multiple"])
+    if "tick_hz" not in decided:
+        _check("tick_hz", settings.tick_hz, hz["low"], hz["high"])
     if settings.bots and not config.room_bots:
         raise SettingsError("bots", "0, for this server has none for rooms (ROOM_BOTS=0)")
     _check("bots", settings.bots, 0, min(config.room_bots, settings.capacity - 1))

@@ -25,6 +25,7 @@ from ..replication import snapshot
 from ..replication.history import RING, KindHistory
 from ..replication.interest import CELL_SIZE, Grid
 from ..replication.snapshot import Snapshots
+from ..services.announcements import ANNOUNCEMENTS
 from ..services.scores import Score, Scores
 from ..transport.connection import Connection
 from ..transport.sockets import open_sockets
@@ -95,7 +96,10 @@ class CrowdRoom:
         self.world = world
         self.clock = clock
         self.journal = journal
-        self._scores = scores if "score" in game.SELF.names else None
+        self._announcements = [
+            announce for name, announce in ANNOUNCEMENTS.items() if name in game.services
+        ]
+        self._scores = scores if "scores" in game.services else None
         self.metrics = Metrics()
         self.shedding = Shedding(config.tick_hz)
         self.sessions: dict[str, Session] = {}
@@ -336,24 +340,20 @@ class CrowdRoom:
     # ------------------------------------------------------------------ public messages
 
     def _announce(self, tick: int) -> None:
-        """What everyone may know: the feed, and once a second the board and the heat."""
-        events = self.world.feed()
+        """What everyone may know, by the services that the game lists."""
         if not self.shedding.level.cosmetics:
-            self.metrics.count["cosmetics_shed"] += bool(events)
+            self.metrics.count["cosmetics_shed"] += bool(self.world.feed())
             return
-        if events:
-            self._broadcast(wire.feed(events))
-        hz = self.config.tick_hz
-        if tick % hz == 0:
-            self._broadcast(wire.board(self.world.board(), self.players))
-        elif tick % hz == hz // 2:
-            self._broadcast(wire.heat(self._grid.side, self._heat()))
+        for announcement in self._announcements:
+            message = announcement(self, tick)
+            if message is not None:
+                self._broadcast(message)
 
-    def _heat(self) -> np.ndarray:
-        """int64[side * side]: players' entities per cell, without the grid's margin."""
+    def heat(self) -> tuple[int, np.ndarray]:
+        """Players' entities per cell, without the grid's margin: the side, int64[side * side]."""
         starts = self._histories[0].starts[self.world.tick % RING]
         width = self._grid.width
-        return np.diff(starts).reshape(width, width)[1:-1, 1:-1].ravel()
+        return self._grid.side, np.diff(starts).reshape(width, width)[1:-1, 1:-1].ravel()
 
     def say(self, name: str | None, text: str) -> None:
         """A line of chat for everyone; `name` None is the server itself."""
@@ -596,6 +596,8 @@ class CrowdRoom:
         }
 
     def _chat(self, session: Session, text: str) -> None:
+        if "chat" not in self.game.services:
+            raise ProtocolViolation(Close.MALFORMED, f"CHAT in {self.game.name}, which has none")
         now = self.clock()
         earned = (now - session.chat_at) / self.config.chat_seconds
         session.chat_credit = min(CHAT_BURST, session.chat_credit + earned)
