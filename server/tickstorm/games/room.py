@@ -235,8 +235,11 @@ class Room(Entity):
 
     def despawn(self, entity: Entity | None) -> None:
         """Take an entity out of the room; None and what is gone already are no error."""
-        if entity is not None and entity.alive:
-            self._simulation.despawn(entity)
+        if entity is None or not entity.alive:
+            return
+        if isinstance(entity, Player) and self.find(entity.id) is entity:
+            raise ValueError("who is in the room can't be despawned; use kick()")
+        self._simulation.despawn(entity)
 
     def send(self, name: str, *values: Any, to: Any = None, but: Any = None) -> None:
         """An event for everyone, for one player, or for a list of them; `but` gets none."""

@@ -501,6 +501,7 @@ class Lobby:
     def close(self, code: Close, reason: str) -> None:
         """Tell everyone to go, and stop the loops."""
         self.closing = code, reason
+        self.loop.settle()
         if self._ledger is not None:
             self._ledger.keep(self.loop.rooms.values())
         for room in [*self.rooms.values(), *self._watched]:

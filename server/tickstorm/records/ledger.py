@@ -42,6 +42,9 @@ FORMAT = 1
 SEGMENT_S = 600.0
 RETRY_S = 5.0
 
+MOST_ASIDE = 100
+"""Journals that are kept aside; the first are the most telling."""
+
 
 class Ledger:
     """The loop's side. `folder`: where segments are; `lock`: held as long as this is."""
@@ -105,10 +108,15 @@ class Ledger:
         self._torn.discard(room.id)
         self._put([KEPT, room.id, room.ticks, data, room.playing()])
 
+    def has(self, room_id: str) -> bool:
+        """Is the room in the present segment? Older ones are deleted in time."""
+        return room_id in self._opened
+
     def closed(self, room_id: str) -> None:
         """The room is gone for good."""
         self.flush()
         self._opened.discard(room_id)
+        self._torn.discard(room_id)
         self._put([CLOSED, room_id])
 
     def _put(self, record: list[Any]) -> None:
@@ -230,6 +238,10 @@ def set_aside(folder: Path, story: Story) -> Path | None:
     """Keep what is known of a room that can't go on, for whoever looks into it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if len(list(folder.glob(f"*{SUFFIX}"))) >= MOST_ASIDE:
+            log.error("the journal of room %s is not set aside: %d are in %s already", story.room,
+                      MOST_ASIDE, folder)  # fmt: skip
+            return None
         path = folder / f"{quote(story.room, safe='')}-{time.time_ns()}{SUFFIX}"
         rows: list[list[Any]] = [
             [HEADER, {"format": FORMAT, "ledger": True, "build": __version__}],
