@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -37,6 +38,8 @@ class ObjectServer(LiveServer):
     def __init__(self, folder: Path, source: str, **options: object):
         self.rules = write_game(folder, source)
         super().__init__(GAMES=self.rules, ROOMS_PER_MINUTE=0, **options)
+        # SIGHUP executes the python3 that the path leads to.
+        self.environ["PATH"] = f"{Path(sys.executable).parent}:{self.environ['PATH']}"
         self.data = Path(self.environ["DATA_DIR"])
 
     def join(self, name: str = "Ada", **how: Any) -> Client:

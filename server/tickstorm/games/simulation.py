@@ -110,6 +110,7 @@ class Simulation:
         for name, value in settings.items():
             self.room.__dict__[name] = value
         self.replica.enter(self.room, 0)
+        self.replica.patch()  # clients know of the room from their STATE
 
     @property
     def random(self) -> random.Random:

@@ -16,9 +16,11 @@ import gevent
 from .. import __version__
 from ..config import Config
 from ..games.catalogue import OBJECTS, Catalogue, Entry, GameError
+from ..games.room import Identity, Refuse, identify
 from ..games.simulation import RuleError, Simulation
 from ..games.world import WorldSettings
-from ..protocol.wire import Close, ProtocolViolation
+from ..protocol import names
+from ..protocol.wire import NAME_BYTES, Close, ProtocolViolation
 from ..records import journal, ledger, replay, retention
 from ..rooms.crowd_room import CrowdRoom
 from ..rooms.loop import Loop, close_code
@@ -326,10 +328,12 @@ class Lobby:
         spectate: bool,
         ticket: str | None = None,
         schema: int = 0,
+        options: dict | None = None,
     ) -> tuple[AnySession, bool]:
         """The session of whoever connected, and whether it is an old one.
 
-        `schema` is the checksum of the game that the client knows, 0 for none. Raises
+        `schema` is the checksum of the game that the client knows, 0 for none; `options` are for
+        the game's `on_auth`. Raises
         ProtocolViolation if there is no such room, no seat, or the token, the ticket or the
         schema is not good.
         """
@@ -342,7 +346,8 @@ class Lobby:
         if ticket is not None and self.node is not None:
             room, spectate, ticket_id = self.node.admit(ticket, room_id)
             _check_schema(schema, room)
-            session = self._sit(room, connection, name, bot, spectate)
+            room, who = self._identify(room, name, options or {})
+            session = self._sit(room, connection, who, bot, spectate)
             if not spectate:
                 self.node.arrived(room.id, ticket_id)
             return session, False
@@ -352,18 +357,50 @@ class Lobby:
         if room is None:
             raise ProtocolViolation(Close.NO_ROOM, "there is no such room")
         _check_schema(schema, room)
+        room, who = self._identify(room, name, options or {})
         reserved = self.node.reserved(room.id) if self.node is not None else 0
-        if not spectate and room.players + reserved >= room.capacity:
+        here = isinstance(room, ObjectRoom) and who.id in room.by_player
+        if not spectate and not here and room.players + reserved >= room.capacity:
             raise ProtocolViolation(Close.FULL, "the room is full; try again later")
-        return self._sit(room, connection, name, bot, spectate), False
+        return self._sit(room, connection, who, bot, spectate), False
 
-    def _sit(self, room: AnyRoom, connection: Connection, name: str, bot: bool, spectate: bool):
+    def _identify(self, room: AnyRoom, name: str, options: dict) -> tuple[AnyRoom, Identity]:
+        """Who this is, as the game says, and the room, which may be another object by then.
+        Waits. Raises ProtocolViolation if the game lets nobody of this name in."""
+        if not isinstance(room, ObjectRoom) or not hasattr(room.game.room, "on_auth"):
+            return room, Identity("", name)
+
+        def ask() -> Identity | Exception:  # the pool would print what it raises
+            try:
+                return identify(room.game.room, name, options)
+            except Exception as error:
+                return error
+
+        who = gevent.get_hub().threadpool.apply(ask)
+        if isinstance(who, Refuse):
+            raise ProtocolViolation(Close.TOKEN, str(who) or "the game refused") from None
+        if isinstance(who, Exception):
+            log.error("%s: on_auth raised for %r", room.game.name, name, exc_info=who)
+            raise ProtocolViolation(Close.INTERNAL, "the game failed to say who you are")
+        if self.closing is not None:
+            raise ProtocolViolation(*self.closing)
+        now = self.settled(room.id)
+        if now is None:
+            raise ProtocolViolation(Close.NO_ROOM, "there is no such room")
+        called = names.clean(who.name, 16, NAME_BYTES) or names.DEFAULT_NAME
+        return now, Identity(who.id, called)
+
+    def _sit(self, room: AnyRoom, connection: Connection, who: Identity, bot: bool, spectate: bool):
+        name = who.name
         if spectate:
             if sum(r.spectators for r in self.rooms.values()) >= self.config.max_spectators:
                 raise ProtocolViolation(Close.FULL, "no more spectators; try again later")
             return room.spectate(name, connection)
-        if self.players >= self.config.max_players:
+        here = isinstance(room, ObjectRoom) and who.id in room.by_player
+        if not here and self.players >= self.config.max_players:
             raise ProtocolViolation(Close.FULL, "the server is full; try again later")
+        if isinstance(room, ObjectRoom):
+            return room.join(name, bot, connection, who.id)
         return room.join(name, bot, connection)
 
     def watch(self, name: str, connection: Connection, viewer: str, schema: int = 0) -> Session:

@@ -182,11 +182,14 @@ class Loop:
     ) -> None:
         """Call `function` in a thread; its result comes back to the room as an event."""
 
-        def run() -> None:
+        def call() -> tuple[Any, str | None]:  # the pool would print what it raises
             try:
-                result, error = get_hub().threadpool.apply(function, values), None
+                return function(*values), None
             except Exception as failed:
-                result, error = None, f"{type(failed).__name__}: {failed}"
+                return None, f"{type(failed).__name__}: {failed}"
+
+        def run() -> None:
+            result, error = get_hub().threadpool.apply(call)
             if room.running:
                 room.fetched(fetch, result, error)
 
