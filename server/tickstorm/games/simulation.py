@@ -415,6 +415,7 @@ class Simulation:
                     entity.input = game.input.convert(extra[1]) if fits else game.input.defaults()  # type: ignore[attr-defined]
             if id:
                 self.replica.enter(entity, id)
+        self.replica.know(self.room)
         self.replica.patch()
         self.tick, self.time = state["tick"], state["time"]
         self.locked, self._began = state["locked"], state["began"]

@@ -140,6 +140,10 @@ class Replica:
         """``enters`` of a STATE: all that everyone may see. Call it after `patch`."""
         return self._enters(list(self.entities.values()))
 
+    def know(self, entity: Entity) -> None:
+        """Clients get this entity whole, as it is now, before the next patch."""
+        self._enters([entity])
+
     def _enters(self, entities: list[Entity]) -> bytes:
         rows: list[Any] = []
         for entity in entities:
