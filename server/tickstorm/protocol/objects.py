@@ -62,8 +62,9 @@ def patch(tick: bytes, slack: int | None, parts: int, body: bytes, hidden: bytes
     return frame(bytes((0x93 + parts, PATCH)) + tick + said + body)
 
 
-def event(name: str, values: tuple[Any, ...]) -> bytes:
-    return frame(pack([EVENT, name, list(values)]))
+def event(name: str, values: bytes) -> bytes:
+    """`values` are packed already."""
+    return frame(bytes((0x93, EVENT)) + pack(name) + values)
 
 
 def answer(request: int, value: bytes, refused: str | None) -> bytes:

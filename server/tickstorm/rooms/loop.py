@@ -50,6 +50,7 @@ class Member(Protocol):
     running: bool
     broken: bool
     over: str | None
+    checkpoint_due: float
     live: list[Any]
     sessions: dict[str, Any]
 
@@ -70,6 +71,7 @@ class Journal(Protocol):
     def record(self, room: str, tick: int, events: list[list[Any]], checksum: int) -> None: ...
     def flush(self) -> None: ...
     def checkpoint(self, room: Any) -> None: ...
+    def has(self, room: str) -> bool: ...
 
 
 class Bucket:
@@ -181,11 +183,14 @@ class Loop:
     ) -> None:
         """Call `function` in a thread; its result comes back to the room as an event."""
 
-        def run() -> None:
+        def call() -> tuple[Any, str | None]:  # the pool would print what it raises
             try:
-                result, error = get_hub().threadpool.apply(function, values), None
+                return function(*values), None
             except Exception as failed:
-                result, error = None, f"{type(failed).__name__}: {failed}"
+                return None, f"{type(failed).__name__}: {failed}"
+
+        def run() -> None:
+            result, error = get_hub().threadpool.apply(call)
             if room.running:
                 room.fetched(fetch, result, error)
 
@@ -255,9 +260,9 @@ class Loop:
         ready, self._ready = self._ready, {}
         out: list[tuple[Connection, bytes]] = []
         for room in due:
-            room.run(out)
+            self._run(room, out)
         for room in ready.values():
-            room.run(out)
+            self._run(room, out)
             self._note_timer(room)
         if self._journal is not None:
             self._journal.flush()
@@ -273,10 +278,26 @@ class Loop:
         self.turns += 1
         self._busy_s += perf_counter() - began
 
+    def _run(self, room: Member, out: list[tuple[Connection, bytes]]) -> None:
+        """A room's turn: whatever goes wrong in it, the others have theirs."""
+        try:
+            room.run(out)
+        except Exception:
+            log.exception("room %s closes: its turn failed", room.id)
+            room.broken, room.over = True, "the room failed"
+            self.ended(room)
+
+    def settle(self) -> None:
+        """The process ends: every room takes in what has come and was not its turn yet."""
+        out: list[tuple[Connection, bytes]] = []
+        for room in list(self.rooms.values()):
+            self._run(room, out)
+        self.pool.send(out)
+
     def _note_timer(self, room: Member) -> None:
         if self.rooms.get(room.id) is not room:
             return
-        at = room.next_due
+        at = float("inf") if room.held else room.next_due
         if at == float("inf"):
             self._timed.pop(room.id, None)
         else:
@@ -305,12 +326,15 @@ class Loop:
                     session.pinged = False
             if len(room.sessions) > len(room.live):
                 room.look_after(now)
-            if (number + self._seen) % every == 0 and room.remembered()[1] and not room.held:
-                self._checkpoint(room)
+            if (number + self._seen) % every == 0 and not room.held:
+                missing = self._journal is not None and not self._journal.has(room.id)
+                if missing or room.remembered()[1] and now >= room.checkpoint_due:
+                    self.checkpoint(room)
         if pings:
             self.pool.send(pings)
 
-    def _checkpoint(self, room: Member) -> None:
+    def checkpoint(self, room: Member) -> None:
+        """From now on the room comes back to here; one that can't be kept closes."""
         try:
             if self._journal is not None:
                 self._journal.checkpoint(room)
