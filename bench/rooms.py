@@ -102,7 +102,7 @@ def trial(
         "quiet": quiet,
         "settle_s": SETTLE_S,
         "seconds": seconds,
-        "limit_s": seconds + SETTLE_S + 40 + rooms * players / 50,
+        "limit_s": seconds + SETTLE_S + 60 + rooms * players / 15,
     }
     with side.server(rooms, players) as server:
         looks: dict[str, dict[str, Any]] = {}
