@@ -38,6 +38,9 @@ SILENT_S, DEAD_S = 20.0, 50.0
 BREATH_S = 1e-4
 """What the loop sleeps at least: gevent looks at sockets and timers only then."""
 
+FLUSH_S = 0.05
+"""What rooms did is handed to the journal so often: each time wakes its thread."""
+
 READ = 1
 PING_FRAME = b"\x89\x00"
 
@@ -92,6 +95,8 @@ class Loop:
         self._event = Event()
         self._checkpoint_s = checkpoint_s
         self._upkeep_at = clock()
+        self._flushed_at = clock()
+        self._recorded = False
         self._busy_s, self._busy_at = 0.0, clock()
         self._running = True
         self._seen = 0
@@ -151,6 +156,7 @@ class Loop:
 
     def record(self, room: ObjectRoom, checksum: int) -> None:
         if self._journal is not None:
+            self._recorded = True
             self._journal.record(room.id, room.ticks, room._since[-1], checksum)
 
     def fetch(
@@ -205,6 +211,8 @@ class Loop:
                     due = bucket.due
         if self._timed:
             due = min(due, min(self._timed.values()))
+        if self._recorded:
+            due = min(due, self._flushed_at + FLUSH_S)
         return max(0.0, due - now)
 
     def turn(self) -> None:
@@ -235,7 +243,8 @@ class Loop:
         for room in ready.values():
             room.run(out)
             self._note_timer(room)
-        if self._journal is not None:
+        if self._recorded and now - self._flushed_at >= FLUSH_S and self._journal is not None:
+            self._recorded, self._flushed_at = False, now
             self._journal.flush()
         if out:
             self.pool.send(out)

@@ -69,7 +69,7 @@ class ObjectSession:
 
     __slots__ = (
         "room", "id", "name", "player", "bot", "spectator", "connection", "away_since", "told",
-        "fresh", "greet", "ahead", "newest", "last", "slack", "budget", "buckets", "failures",
+        "fresh", "greet", "ahead", "newest", "last", "raw", "values", "slack", "budget", "buckets", "failures",
         "heard_at", "pinged", "seated",
     )  # fmt: skip
 
@@ -89,6 +89,8 @@ class ObjectSession:
         self.ahead: dict[int, list[Any]] = {}  # inputs by tick
         self.newest = 0
         self.last: list[Any] | None = None
+        self.raw = b""  # the newest input as it came, and its values, checked
+        self.values: list[Any] = []
         self.slack: int | None = None
         self.budget = 0
         self.buckets: dict[str, list[float]] = {}  # of messages: [credit, when]
@@ -317,11 +319,16 @@ class ObjectRoom:
         except ValueError as error:
             raise ProtocolViolation(Close.MALFORMED, str(error)[:100]) from None
 
-    def _move(self, session: ObjectSession, target: int, values: list[Any]) -> None:
-        arguments = self.game.input
-        if arguments is None or session.spectator:
-            raise ProtocolViolation(Close.MALFORMED, "nobody takes inputs from you here")
-        arguments.convert(values)
+    def _move(self, session: ObjectSession, target: int, raw: bytes) -> None:
+        if raw == session.raw:
+            values = session.values
+        else:
+            arguments = self.game.input
+            if arguments is None or session.spectator:
+                raise ProtocolViolation(Close.MALFORMED, "nobody takes inputs from you here")
+            values = objects.decode_values(raw)
+            arguments.convert(values)
+            session.raw, session.values = raw, values
         coming = self.simulation.tick + 1
         slack = target - coming
         if target > 0:
@@ -428,7 +435,7 @@ class ObjectRoom:
                 values = ahead.pop(coming, None)
                 if len(ahead) > AHEAD:
                     ahead.clear()
-                if values is not None and values != session.last:
+                if values is not None and values is not session.last and values != session.last:
                     session.last = values
                     events.append([MOVE, session.player, values])
         return events
@@ -538,6 +545,7 @@ class ObjectRoom:
         hidden = self.game.has_hidden
         tick = pack(simulation.tick)
         shared = objects.patch(tick, None, parts, body, b"") if parts else b""
+        by_slack: dict[int, bytes] = {}
         full = b""
         for session in self.live:
             connection = session.connection
@@ -566,7 +574,10 @@ class ObjectRoom:
             elif session.slack is None:
                 data = shared
             else:
-                data = objects.patch(tick, session.slack, parts, body, b"")
+                slack = session.slack
+                data = by_slack.get(slack, b"")
+                if not data:
+                    data = by_slack[slack] = objects.patch(tick, slack, parts, body, b"")
             session.slack = None
             if connection.extra:
                 data = b"".join(connection.extra) + data
