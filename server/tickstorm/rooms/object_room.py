@@ -36,6 +36,7 @@ from ..games.simulation import (
 )
 from ..protocol import objects
 from ..protocol.wire import PING, SYNC, Close, ProtocolViolation, notice, pong, welcome
+from ..protocol.objects import MOVE as MOVE_MESSAGE
 from ..protocol.wire import LEAVE as LEAVE_MESSAGE
 from ..replication.patches import pack
 
@@ -69,8 +70,8 @@ class ObjectSession:
 
     __slots__ = (
         "room", "id", "name", "player", "bot", "spectator", "connection", "away_since", "told",
-        "fresh", "greet", "ahead", "newest", "last", "raw", "values", "slack", "budget", "buckets", "failures",
-        "heard_at", "pinged", "seated",
+        "fresh", "greet", "ahead", "newest", "last", "raw", "values", "slack", "budget", "buckets",
+        "failures", "heard_at", "pinged", "seated",
     )  # fmt: skip
 
     def __init__(self, room: ObjectRoom, id: str, name: str, player: str, bot: bool):
@@ -310,7 +311,7 @@ class ObjectRoom:
             raise ProtocolViolation(Close.FLOOD, "too many messages")
         kind = payload[1] if len(payload) > 1 and 0x90 <= payload[0] <= 0x9F else -1
         try:
-            if kind == objects.MOVE:
+            if kind == MOVE_MESSAGE:
                 self._move(session, *objects.decode_move(payload))
             elif kind == objects.CALL:
                 self._call(session, len(payload), *objects.decode_call(payload))
@@ -332,11 +333,12 @@ class ObjectRoom:
         coming = self.simulation.tick + 1
         slack = target - coming
         if target > 0:
-            session.slack = objects.slack_byte(slack)
+            session.slack = slack if -32 <= slack <= 127 else objects.slack_byte(slack)
         when = target if 0 <= slack < AHEAD else coming
         if when >= session.newest:  # the latest wins
             session.newest = when
-            session.ahead[when] = values
+            if session.ahead or values is not session.last:  # else nothing will change
+                session.ahead[when] = values
 
     def _call(
         self, session: ObjectSession, size: int, name: str, values: list[Any], request: int | None
@@ -547,9 +549,22 @@ class ObjectRoom:
         shared = objects.patch(tick, None, parts, body, b"") if parts else b""
         by_slack: dict[int, bytes] = {}
         full = b""
+        plain = said is None and not hidden
         for session in self.live:
             connection = session.connection
             if connection is None or connection.closing is not None:
+                continue
+            if plain and not session.fresh and not connection.tail and not connection.extra:
+                slack = session.slack
+                if slack is None:
+                    data = shared
+                else:
+                    session.slack = None
+                    data = by_slack.get(slack, b"")
+                    if not data:
+                        data = by_slack[slack] = objects.patch(tick, slack, parts, body, b"")
+                if data:
+                    out.append((connection, data))
                 continue
             events = b"" if said is None else said(session)
             if connection.tail:  # it reads slowly: it gets all of it later, and misses no event
@@ -574,10 +589,7 @@ class ObjectRoom:
             elif session.slack is None:
                 data = shared
             else:
-                slack = session.slack
-                data = by_slack.get(slack, b"")
-                if not data:
-                    data = by_slack[slack] = objects.patch(tick, slack, parts, body, b"")
+                data = objects.patch(tick, session.slack, parts, body, b"")
             session.slack = None
             if connection.extra:
                 data = b"".join(connection.extra) + data
