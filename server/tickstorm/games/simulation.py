@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import random
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -506,11 +507,9 @@ def _no_entity(code: int, payload: bytes) -> Any:
 
 def _random_state(source: random.Random) -> list[Any]:
     version, words, gauss = source.getstate()
-    data = b"".join(word.to_bytes(4, "little") for word in words)
-    return [version, data, gauss]
+    return [version, struct.pack(f"<{len(words)}I", *words), gauss]
 
 
 def _set_random_state(source: random.Random, state: list[Any]) -> None:
     version, data, gauss = state
-    words = tuple(int.from_bytes(data[i : i + 4], "little") for i in range(0, len(data), 4))
-    source.setstate((version, words, gauss))
+    source.setstate((version, struct.unpack(f"<{len(data) // 4}I", data), gauss))

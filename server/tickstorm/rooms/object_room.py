@@ -36,6 +36,7 @@ from ..games.simulation import (
     Simulation,
 )
 from ..protocol import objects
+from ..protocol.objects import MOVE as MOVE_MESSAGE
 from ..protocol.wire import LEAVE as LEAVE_MESSAGE
 from ..protocol.wire import PING, SYNC, Close, ProtocolViolation, notice, pong, welcome
 from ..replication.patches import pack
@@ -76,8 +77,8 @@ class ObjectSession:
 
     __slots__ = (
         "room", "id", "name", "player", "bot", "spectator", "connection", "away_since", "told",
-        "fresh", "greet", "ahead", "newest", "last", "slack", "budget", "buckets", "failures",
-        "heard_at", "pinged", "seated", "address",
+        "fresh", "greet", "ahead", "newest", "last", "raw", "values", "slack", "budget", "buckets",
+        "failures", "heard_at", "pinged", "seated", "address",
     )  # fmt: skip
 
     def __init__(self, room: ObjectRoom, id: str, name: str, player: str, bot: bool):
@@ -97,6 +98,8 @@ class ObjectSession:
         self.ahead: dict[int, list[Any]] = {}  # inputs by tick
         self.newest = 0
         self.last: list[Any] | None = None
+        self.raw = b""  # the newest input as it came, and its values, checked
+        self.values: list[Any] = []
         self.slack: int | None = None
         self.budget = 0
         self.buckets: dict[str, list[float]] = {}  # of messages: [credit, when]
@@ -402,7 +405,7 @@ class ObjectRoom:
             raise ProtocolViolation(Close.FLOOD, "too many messages")
         kind = payload[1] if len(payload) > 1 and 0x90 <= payload[0] <= 0x9F else -1
         try:
-            if kind == objects.MOVE:
+            if kind == MOVE_MESSAGE:
                 self._move(session, *objects.decode_move(payload))
             elif kind == objects.CALL:
                 self._call(session, len(payload), *objects.decode_call(payload))
@@ -411,19 +414,25 @@ class ObjectRoom:
         except ValueError as error:
             raise ProtocolViolation(Close.MALFORMED, str(error)[:100]) from None
 
-    def _move(self, session: ObjectSession, target: int, values: list[Any]) -> None:
-        arguments = self.game.input
-        if arguments is None or session.spectator:
-            raise ProtocolViolation(Close.MALFORMED, "nobody takes inputs from you here")
-        arguments.convert(values)
+    def _move(self, session: ObjectSession, target: int, raw: bytes) -> None:
+        if raw == session.raw:
+            values = session.values
+        else:
+            arguments = self.game.input
+            if arguments is None or session.spectator:
+                raise ProtocolViolation(Close.MALFORMED, "nobody takes inputs from you here")
+            values = objects.decode_values(raw)
+            arguments.convert(values)
+            session.raw, session.values = raw, values
         coming = self.simulation.tick + 1
         slack = target - coming
         if target > 0:
-            session.slack = objects.slack_byte(slack)
+            session.slack = slack if -32 <= slack <= 127 else objects.slack_byte(slack)
         when = target if 0 <= slack < AHEAD else coming
         if when >= session.newest:  # the latest wins
             session.newest = when
-            session.ahead[when] = values
+            if session.ahead or values is not session.last:  # else nothing will change
+                session.ahead[when] = values
 
     def _call(
         self, session: ObjectSession, size: int, name: str, values: list[Any], request: int | None
@@ -533,7 +542,7 @@ class ObjectRoom:
                 values = ahead.pop(coming, None)
                 if len(ahead) > AHEAD:
                     ahead.clear()
-                if values is not None and values != session.last:
+                if values is not None and values is not session.last and values != session.last:
                     session.last = values
                     events.append([MOVE, session.player, values])
         return events
@@ -678,10 +687,24 @@ class ObjectRoom:
         hidden = self.game.has_hidden
         tick = pack(simulation.tick)
         shared = objects.patch(tick, None, parts, body, b"") if parts else b""
+        by_slack: dict[int, bytes] = {}
         full = b""
+        plain = said is None and not hidden
         for session in self.live:
             connection = session.connection
             if connection is None or connection.closing is not None:
+                continue
+            if plain and not session.fresh and not connection.tail and not connection.extra:
+                slack = session.slack
+                if slack is None:
+                    data = shared
+                else:
+                    session.slack = None
+                    data = by_slack.get(slack, b"")
+                    if not data:
+                        data = by_slack[slack] = objects.patch(tick, slack, parts, body, b"")
+                if data:
+                    out.append((connection, data))
                 continue
             events = b"" if said is None else said(session)
             if connection.tail:  # it reads slowly: it gets all of it later, and misses no event
