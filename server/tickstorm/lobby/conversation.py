@@ -69,8 +69,9 @@ class Conversation:
         name = names.clean(name, 16, wire.NAME_BYTES) or names.DEFAULT_NAME
         if self.replay is not None:
             self.session = self.lobby.watch(self.replay, self.connection, name, schema)
-            self.session.room.announce = self._welcome
-            self._welcome()
+            if isinstance(self.session, Session):  # that of a room of objects greets by itself
+                self.session.room.announce = self._welcome
+                self._welcome()
             return
         ticket, extra = options.get("ticket"), options.get("options")
         try:

@@ -21,7 +21,7 @@ from ..games.simulation import RuleError, Simulation
 from ..games.world import WorldSettings
 from ..protocol import names
 from ..protocol.wire import NAME_BYTES, Close, ProtocolViolation
-from ..records import journal, ledger, replay, retention
+from ..records import journal, ledger, object_replay, replay, retention
 from ..rooms.crowd_room import CrowdRoom
 from ..rooms.loop import Loop, close_code
 from ..rooms.object_room import ObjectRoom, ObjectSession
@@ -88,7 +88,8 @@ class Lobby:
         self._key = key
         self.closing: tuple[Close, str] | None = None
         self._opening = 0  # replays
-        self._watched: set[replay.ReplayRoom] = set()
+        self._watched: set[replay.ReplayRoom | object_replay.ObjectReplay] = set()
+        self.replays = object_replay.Listing(config.data_dir, games)
         self._writer = journal.Writer() if config.journal == "on" else None
         self.scores = Scores(Path(config.data_dir) / "scores.sqlite")
         self._ledger, self._stories = self._open_ledger()
@@ -403,7 +404,7 @@ class Lobby:
             return room.join(name, bot, connection, who.id)
         return room.join(name, bot, connection)
 
-    def watch(self, name: str, connection: Connection, viewer: str, schema: int = 0) -> Session:
+    def watch(self, name: str, connection: Connection, viewer: str, schema: int = 0) -> AnySession:
         """A replay of its own for whoever connected.
 
         Raises ProtocolViolation if there is nothing of this name, or too many are watched.
@@ -414,10 +415,7 @@ class Lobby:
             raise ProtocolViolation(Close.FULL, "too many replays at once; try again later")
         self._opening += 1
         try:
-            paths = replay.paths_of(name, self.config.data_dir)
-            game = replay.game_of(paths, self.games)
-            reel = gevent.get_hub().threadpool.apply(replay.Reel, (game, paths))
-            room = replay.ReplayRoom(f"replay {name}", self.config, reel, self.clock)
+            room = gevent.get_hub().threadpool.apply(self._replay, (name,))
         except (journal.JournalError, OSError, KeyError, ValueError) as error:
             log.info("no replay of %r: %s", name, error)
             raise ProtocolViolation(Close.NO_ROOM, "there is no such replay") from error
@@ -428,6 +426,16 @@ class Lobby:
         self._watched.add(room)
         gevent.spawn(room.run).link(lambda _: self._watched.discard(room))
         return session
+
+    def _replay(self, name: str) -> replay.ReplayRoom | object_replay.ObjectReplay:
+        """In a thread. Raises as Reel and `paths_of` do."""
+        objects = Path(self.config.data_dir) / "objects"
+        if not journal.folder_of(self.config.data_dir, name.partition("/")[0]).is_dir():
+            reel = object_replay.ObjectReel(self.games, objects, name)
+            return object_replay.ObjectReplay(reel, self.clock, self.version)
+        paths = replay.paths_of(name, self.config.data_dir)
+        crowd = replay.Reel(replay.game_of(paths, self.games), paths)
+        return replay.ReplayRoom(f"replay {name}", self.config, crowd, self.clock)
 
     def settled(self, room_id: str | None) -> AnyRoom | None:
         """The open room of this id; one that is just being handed over is waited for, for who
