@@ -10,12 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.live_server import LiveServer
 from tickstorm.client import Client, Disconnected, connect
 from tickstorm.games import catalogue
 from tickstorm.games.room import Game
 from tickstorm.records import ledger
-
-from tests.live_server import LiveServer
 
 HEAD = (
     "from __future__ import annotations\n"
@@ -38,6 +37,7 @@ class ObjectServer(LiveServer):
     def __init__(self, folder: Path, source: str, **options: object):
         self.rules = write_game(folder, source)
         super().__init__(GAMES=self.rules, ROOMS_PER_MINUTE=0, **options)
+        self.environ["VIRTUAL_ENV"] = sys.prefix
         # SIGHUP executes the python3 that the path leads to.
         self.environ["PATH"] = f"{Path(sys.executable).parent}:{self.environ['PATH']}"
         self.data = Path(self.environ["DATA_DIR"])

@@ -10,10 +10,10 @@ import threading
 import time
 
 import pytest
-from tickstorm.client import Client, Disconnected
-from tickstorm.client.places import find
 
 from tests.object_server import ObjectServer, closed
+from tickstorm.client import Client, Disconnected
+from tickstorm.client.places import find
 
 MEMBERS = """
 import base64, hashlib, hmac, json, time

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tickstorm.client import ConnectError, Disconnected, Refused
 
 from tests.object_server import ObjectServer, closed, wait_for
+from tickstorm.client import ConnectError, Disconnected, Refused
 
 FRAGILE = """
 class Fragile(Room):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from tickstorm.records import ledger
-from tickstorm.records.journal.__main__ import main
 
 from tests.object_server import ObjectServer, wait_for
+from tickstorm.records import ledger
+from tickstorm.records.journal.__main__ import main
 
 DICE = """
 from pathlib import Path

@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 
 import pytest
-from tickstorm.client import connect
 
 from tests.cluster import Cluster, wait_for
 from tests.object_server import back, closed, write_game
+from tickstorm.client import connect
 
 PARTY = """
 class Party(Room):

@@ -126,7 +126,9 @@ def test_a_room_whose_rules_have_changed_keeps_what_fits(tmp_path):
         ada.request("mark", 7)
         ada.send("ring_in", 0.5)
         ada.update(0.2)
-        changed = CLOCK.replace("marks: int = synced(0)", "marks: int = synced(0)\n    new: int = synced(5)")
+        changed = CLOCK.replace(
+            "marks: int = synced(0)", "marks: int = synced(0)\n    new: int = synced(5)"
+        )
         changed = changed.replace("def ring(self, player)", "def chime(self, player)")
         changed = changed.replace('"ring", player', '"chime", player')
         server.rules.write_text(HEAD + changed)

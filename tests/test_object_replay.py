@@ -7,10 +7,10 @@ import urllib.request
 from urllib.parse import quote
 
 import pytest
-from tickstorm.client import Client, Disconnected
-from tickstorm.client.state import pack
 
 from tests.object_server import ObjectServer, wait_for
+from tickstorm.client import Client, Disconnected
+from tickstorm.client.state import pack
 
 COUNT = """
 class Count(Room):

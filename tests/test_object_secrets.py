@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tickstorm.client.session import CALL, HELLO
 
 from tests.object_server import ObjectServer
 from tests.raw_client import connect, frame, upgrade
+from tickstorm.client.session import CALL, HELLO
 
 SECRET = """
 class Seat(Player):

@@ -64,7 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
             return {"verify": _verify_rooms, "export": _export_room}.get(
                 options.command, _list_rooms
             )(options)
-        return {"list": _info, "verify": _verify, "info": _info, "export": _export}[options.command](options)
+        return {"list": _info, "verify": _verify, "info": _info, "export": _export}[
+            options.command
+        ](options)
     except (JournalError, GameError, ConfigError, RuleError, OSError, ValueError) as error:
         print(f"{options.path}: {error}", file=sys.stderr)
         return 1
@@ -190,9 +192,7 @@ def _export_room(options: argparse.Namespace) -> int:
             print(json.dumps(tick, default=repr))
         return 0
     games = catalogue.load(options.games if options.games is not None else load().games)
-    cut_ = ledger.cut(
-        games[row.game].game, options.path, options.room, options.first, options.last
-    )
+    cut_ = ledger.cut(games[row.game].game, options.path, options.room, options.first, options.last)
     with options.journal.open("xb") as file:
         file.write(MAGIC)
         for record in cut_:
