@@ -37,6 +37,7 @@ class ObjectServer(LiveServer):
     def __init__(self, folder: Path, source: str, **options: object):
         self.rules = write_game(folder, source)
         super().__init__(GAMES=self.rules, ROOMS_PER_MINUTE=0, **options)
+        self.environ["VIRTUAL_ENV"] = sys.prefix
         # SIGHUP executes the python3 that the path leads to.
         self.environ["PATH"] = f"{Path(sys.executable).parent}:{self.environ['PATH']}"
         self.data = Path(self.environ["DATA_DIR"])

@@ -169,15 +169,15 @@ class ClientSession:
         return [{EVENT: Event, ANSWER: Answer, FAULT: Fault}[kind](*fields)]
 
     def _take_welcome(self, welcome: dict[str, Any], now: float) -> Welcomed:
-        if self.welcome is not None:
-            raise WireError("a second WELCOME")
         if welcome.get("version") != PROTOCOL_VERSION:
             raise WireError(
                 f"the server speaks version {welcome.get('version')}, not {PROTOCOL_VERSION}"
             )
         if welcome.get("kind") != "objects":
             raise WireError("this room is of the other kind, a crowd; this client is for objects")
-        self.state = StateTree(welcome.get("declaration") or {})
+        # A replay says it again when it begins elsewhere, or at another pace.
+        if self.state is None or welcome.get("declaration") != self.declaration:
+            self.state = StateTree(welcome.get("declaration") or {})
         self.welcome = welcome
         self.name, self.token = welcome.get("name", self.name), welcome.get("token", self.token)
         self._ping_due = now

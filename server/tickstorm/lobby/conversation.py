@@ -77,8 +77,9 @@ class Conversation:
             self.session = self.lobby.watch(
                 self.replay, self.connection, name, schema, self.address
             )
-            self.session.room.announce = self._welcome
-            self._welcome()
+            if isinstance(self.session, Session):  # that of a room of objects greets by itself
+                self.session.room.announce = self._welcome
+                self._welcome()
             return
         ticket, extra = options.get("ticket"), options.get("options")
         try:

@@ -21,7 +21,7 @@ from ..games.simulation import RuleError, Simulation
 from ..games.world import WorldSettings
 from ..protocol import names
 from ..protocol.wire import NAME_BYTES, Close, ProtocolViolation
-from ..records import journal, ledger, replay, retention
+from ..records import journal, ledger, object_replay, replay, retention
 from ..records.files import read_json
 from ..rooms.buckets import Buckets
 from ..rooms.census import Census
@@ -96,7 +96,8 @@ class Lobby:
         self._joins = Buckets(*config.joins_per_address, clock)
         self._opening = 0  # replays
         self._opened = Buckets(REPLAYS_PER_SECOND, REPLAYS_AT_ONCE, clock)
-        self._watched: dict[replay.ReplayRoom, str] = {}  # by whom
+        self._watched: dict[replay.ReplayRoom | object_replay.ObjectReplay, str] = {}  # by whom
+        self.replays = object_replay.Listing(config.data_dir, games)
         self._writer = journal.Writer() if config.journal == "on" else None
         self.scores = Scores(Path(config.data_dir) / "scores.sqlite")
         self._ledger, self._stories = self._open_ledger()
@@ -438,7 +439,7 @@ class Lobby:
 
     def watch(
         self, name: str, connection: Connection, viewer: str, schema: int = 0, address: str = ""
-    ) -> Session:
+    ) -> AnySession:
         """A replay of its own for whoever connected.
 
         Raises ProtocolViolation if there is nothing of this name, or too many are watched.
@@ -452,10 +453,7 @@ class Lobby:
             raise ProtocolViolation(Close.FULL, "too many replays of one address; try again later")
         self._opening += 1
         try:
-            paths = replay.paths_of(name, self.config.data_dir)
-            game = replay.game_of(paths, self.games)
-            reel = gevent.get_hub().threadpool.apply(replay.Reel, (game, paths))
-            room = replay.ReplayRoom(f"replay {name}", self.config, reel, self.clock)
+            room = gevent.get_hub().threadpool.apply(self._replay, (name,))
         except (journal.JournalError, OSError, KeyError, ValueError) as error:
             log.info("no replay of %r: %s", name, error)
             raise ProtocolViolation(Close.NO_ROOM, "there is no such replay") from error
@@ -467,11 +465,21 @@ class Lobby:
         gevent.spawn(self._play, room)
         return session
 
-    def _play(self, room: replay.ReplayRoom) -> None:
+    def _play(self, room: replay.ReplayRoom | object_replay.ObjectReplay) -> None:
         try:
             room.run()
         finally:
             del self._watched[room]
+
+    def _replay(self, name: str) -> replay.ReplayRoom | object_replay.ObjectReplay:
+        """In a thread. Raises as Reel and `paths_of` do."""
+        objects = Path(self.config.data_dir) / "objects"
+        if not journal.folder_of(self.config.data_dir, name.partition("/")[0]).is_dir():
+            reel = object_replay.ObjectReel(self.games, objects, name)
+            return object_replay.ObjectReplay(reel, self.clock, self.version)
+        paths = replay.paths_of(name, self.config.data_dir)
+        crowd = replay.Reel(replay.game_of(paths, self.games), paths)
+        return replay.ReplayRoom(f"replay {name}", self.config, crowd, self.clock)
 
     def settled(self, room_id: str | None) -> AnyRoom | None:
         """The open room of this id; one that is just being handed over is waited for, for who

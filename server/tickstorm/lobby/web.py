@@ -134,6 +134,7 @@ class Web:
             rows = get_hub().threadpool.apply(
                 replay.listing, (self.config.data_dir, self.lobby.games)
             )
+            rows = rows + get_hub().threadpool.apply(self.lobby.replays.rows)
             rows = [row for row in rows if self.lobby.listed(row["room"])]
             answer = _json(start_response, {"replays": rows})
         else:

@@ -43,15 +43,23 @@ TUPLE = 2
 def _kept(value: Any) -> Any:
     """What msgpack doesn't know by itself, so that it comes back as it was."""
     if type(value) is tuple:
-        inner = msgpack.packb(list(value), default=_kept, strict_types=True)
-        return msgpack.ExtType(TUPLE, inner)
+        packer = _packers.pop() if _packers else _keeper()  # one for each depth
+        try:
+            return msgpack.ExtType(TUPLE, packer.pack(list(value)))
+        finally:
+            _packers.append(packer)
     for plain in (list, dict, tuple, int, float, str, bytes):
         if isinstance(value, plain):
             return plain(value)
     return _reference(value)
 
 
-keep = msgpack.Packer(default=_kept, strict_types=True, autoreset=True).pack
+def _keeper() -> msgpack.Packer:
+    return msgpack.Packer(default=_kept, strict_types=True, autoreset=True)
+
+
+_packers: list[msgpack.Packer] = []
+keep = _keeper().pack
 """The same for checkpoints: tuples stay tuples, also as keys."""
 
 NOTHING = b"\xc0"

@@ -303,6 +303,8 @@ class Loop:
 
     def settle(self) -> None:
         """The process ends: every room takes in what has come and was not its turn yet."""
+        self.pool.receive(self.pool.ticking)
+        self.pool.receive(self.pool.waiting)
         out: list[tuple[Connection, bytes]] = []
         for room in list(self.rooms.values()):
             self._run(room, out)
