@@ -231,7 +231,8 @@ def _line(result: dict[str, Any]) -> str:
         f"{result['rooms']:>5} rooms: {cost}{result['bytes_per_player_s']:6.0f} B/s, p99 gap "
         f"{result['gap_ms_p99']:5.1f} ms, server {result['server_cpu_percent']:5.1f} %, clients "
         f"{result['client_cpu_percent']:3.0f} %, others {result['other_load_percent']:3.0f} %, "
-        f"{result['joins_per_s']:.0f} joins/s, {result['memory_kb_per_room']:.0f} kB/room: {verdict}"
+        f"{result['joins_per_s']:.0f} joins/s, {result['memory_kb_per_room']:.0f} kB/room: "
+        f"{verdict}"
     )
 
 

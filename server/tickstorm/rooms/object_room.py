@@ -35,11 +35,10 @@ from ..games.simulation import (
     Simulation,
 )
 from ..protocol import objects
-from ..protocol.wire import PING, SYNC, Close, ProtocolViolation, notice, pong, welcome
 from ..protocol.objects import MOVE as MOVE_MESSAGE
 from ..protocol.wire import LEAVE as LEAVE_MESSAGE
+from ..protocol.wire import PING, SYNC, Close, ProtocolViolation, notice, pong, welcome
 from ..replication.patches import pack
-
 from .shedding import Shedding
 
 if TYPE_CHECKING:
