@@ -28,6 +28,9 @@ from tickstorm.transport.uring import Ring
 
 BINARY, PING, PONG = 0x82, 0x89, 0x8A
 COHORTS = 16
+HEAD_AT = 4
+"""Where the head of a snapshot begins in its payload; the tick comes first."""
+
 BATCH, ROW = 512, 2048
 IN_FLIGHT = 24
 """Joins under way at once."""
@@ -176,6 +179,7 @@ class Crowd:
         self.plays = np.zeros(n, bool)
         self.tick = np.zeros(n, np.int64)
         self.last_at = np.zeros(n)
+        self.seq = np.zeros(n, np.int64)
         self.counting = False
         self.patches = 0
         self.gaps: list[np.ndarray] = []
@@ -303,7 +307,9 @@ class Crowd:
         whole &= rows[n, start + d.patch_at] == d.patch
         chosen = clients[whole]
         self._note(chosen, now)
-        if d.has_tick and len(chosen):
+        if isinstance(d, Arena):
+            self.tick[chosen] = self._heads(rows[whole], start[whole] + HEAD_AT)
+        elif d.has_tick and len(chosen):
             at, some = start[whole] + 2, rows[whole]
             i = np.arange(len(some))
             first = some[i, at].astype(np.int64)
@@ -320,6 +326,11 @@ class Crowd:
                 self.lose(client, os.strerror(-size))
             else:
                 self._other(client, taken, now)
+
+    def _heads(self, rows: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """The ticks in the heads of snapshots."""
+        data = rows[np.arange(len(rows))[:, None], at[:, None] + np.arange(4)]
+        return data.copy().view("<u4")[:, 0]
 
     def _note(self, clients: np.ndarray, now: float) -> None:
         """A patch for each of them."""
@@ -409,6 +420,8 @@ class Crowd:
             payload[:, 3:7] = target.view(np.uint8).reshape(-1, 4)
         elif isinstance(d, Arena):
             payload[:, 8:12] = self.tick[clients].astype("<u4").view(np.uint8).reshape(-1, 4)
+            self.seq[clients] += 1
+            payload[:, 12:14] = self.seq[clients].astype("<u2").view(np.uint8).reshape(-1, 2)
         n = payload.shape[1]
         rows = np.empty((len(clients), 6 + n), np.uint8)
         rows[:, 0], rows[:, 1] = BINARY, 0x80 | n
