@@ -2,11 +2,17 @@
 
 PORT ?= 8000
 PYTHON ?= python3
+# The arena, and every example with rules of its own name.
+comma := ,
+empty :=
+space := $(empty) $(empty)
+EXAMPLES := $(foreach folder,$(wildcard examples/*),$(wildcard $(folder)/$(notdir $(folder)).py))
+GAMES ?= $(subst $(space),$(comma),$(strip game $(EXAMPLES)))
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup run cluster restart-cluster test lint format echo bench compare report clean
+.PHONY: help setup run cluster restart-cluster test test-fast marks lint format echo bench compare report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -22,9 +28,9 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 run: setup ## serve the game, with bots, at http://127.0.0.1:8000 (PORT, BOTS, …: see README)
-	@PORT=$(PORT) $(BIN)/python -m tickstorm.config --check
+	@PORT=$(PORT) GAMES=$(GAMES) $(BIN)/python -m tickstorm.config --check
 	@echo "tickstorm: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
-	@PORT=$(PORT) exec $(BIN)/uwsgi uwsgi.ini
+	@PORT=$(PORT) GAMES=$(GAMES) exec $(BIN)/uwsgi uwsgi.ini
 
 cluster: setup ## NODES=2 nodes with Redis, nginx and bots, at http://127.0.0.1:8000 (PORT, BOTS)
 	@sh deploy/packages.sh redis-server nginx:nginx-light
@@ -40,6 +46,14 @@ test: setup lint ## all tests, in a real browser too
 	@sh deploy/packages.sh redis-server || true
 	$(BIN)/python -m pytest -m 'not alone' --numprocesses 3 --dist loadfile
 	$(BIN)/python -m pytest -m alone
+
+test-fast: setup ## the tests that need no server and no browser, in under a minute
+	$(BIN)/python -m pytest -q server game tests/test_object_patches.py tests/test_house.py tests/test_snapshot.py tests/test_world.py tests/test_movement.py tests/test_combat.py tests/test_wire.py tests/test_inputs.py tests/test_seats.py tests/test_config.py
+
+marks: setup ## what is promised in absolute time, measured; wants the machine for itself
+	@mkdir -p results && rm -f results/marks.jsonl
+	MARKS=$(CURDIR)/results/marks.jsonl $(BIN)/python -m pytest -m alone tests; status=$$?; \
+	$(BIN)/python -m tests.marks results/marks.jsonl; exit $$status
 
 lint: setup ## style and common mistakes
 	$(BIN)/ruff check .

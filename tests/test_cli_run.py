@@ -125,27 +125,27 @@ def test_types_of_a_running_project(capsys, monkeypatch):
 
 def played_minimal(one, two) -> None:
     for page in (one, two):
-        page.wait_for_function("document.querySelector('canvas')")
+        page.wait_for_function("() => document.querySelector('canvas')")
     one.keyboard.down("d")
     one.wait_for_timeout(600)
     one.keyboard.up("d")
 
 
 def played_turns(one, two) -> None:
-    two.wait_for_function("/your turn|thinks/.test(document.body.innerText)")
-    one.wait_for_function("/your turn|thinks/.test(document.body.innerText)")
+    two.wait_for_function("() => /your turn|thinks/.test(document.body.innerText)")
+    one.wait_for_function("() => /your turn|thinks/.test(document.body.innerText)")
     first, second = (one, two) if "your turn" in one.inner_text("#status") else (two, one)
     for page, cell in ((first, 0), (second, 3), (first, 1), (second, 4), (first, 2)):
         page.locator("#board button").nth(cell).click()
         for other in (one, two):
             other.wait_for_function(
-                f"document.querySelectorAll('#board button')[{cell}].textContent !== ''"
+                f"() => document.querySelectorAll('#board button')[{cell}].textContent !== ''"
             )
-    first.wait_for_function("document.querySelector('#status').textContent === 'You win!'")
-    second.wait_for_function("document.querySelector('#status').textContent === 'You lose.'")
+    first.wait_for_function("() => document.querySelector('#status').textContent === 'You win!'")
+    second.wait_for_function("() => document.querySelector('#status').textContent === 'You lose.'")
     second.click("#again")
     first.wait_for_function(
-        "[...document.querySelectorAll('#board button')].every((b) => b.textContent === '')"
+        "() => [...document.querySelectorAll('#board button')].every((b) => b.textContent === '')"
     )
 
 
@@ -158,7 +158,7 @@ INKED = """() => {
 
 def played_board(one, two) -> None:
     for page in (one, two):
-        page.wait_for_function("document.querySelectorAll('#people li').length === 2")
+        page.wait_for_function("() => document.querySelectorAll('#people li').length === 2")
     box = one.locator("canvas").bounding_box()
     one.mouse.move(box["x"] + 50, box["y"] + 50)
     one.mouse.down()
@@ -167,7 +167,7 @@ def played_board(one, two) -> None:
     one.mouse.up()
     two.wait_for_function(INKED)
     one.click("#undo")
-    two.wait_for_function(f"!({INKED})()")
+    two.wait_for_function(f"() => !({INKED})()")
 
 
 @pytest.mark.parametrize("preset", [name for name in presets() if name != "crowd"])

@@ -7,11 +7,12 @@ import random
 
 import msgspec
 import pytest
+
 from tickstorm.client.state import Ref, StateTree, unpack
 from tickstorm.games.checks import DeclarationError, whole
 from tickstorm.games.entity import Entity, Player, plain, synced
 from tickstorm.games.room import Game, Input, Room
-from tickstorm.games.simulation import CALL, JOIN, LEAVE, Simulation
+from tickstorm.games.simulation import JOIN, LEAVE, Simulation
 from tickstorm.protocol import objects
 from tickstorm.replication.patches import may_see, pack
 

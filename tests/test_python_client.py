@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -147,7 +148,9 @@ def test_the_asyncio_client_does_the_same(url):
             with pytest.raises(Disconnected, match="over"):
                 room.send("say", "more")
 
-    asyncio.run(asyncio.wait_for(play(), 20))
+    # In a thread, for a browser of another test may have a loop running in this one.
+    with ThreadPoolExecutor() as threads:
+        threads.submit(asyncio.run, asyncio.wait_for(play(), 20)).result()
 
 
 def test_nobody_listens_there():

@@ -223,6 +223,13 @@ def test_a_room_that_wants_bots_gets_them_whether_or_not_the_server_has_some_of_
     assert status == 400 and "none for rooms (ROOM_BOTS=0)" in answer["message"]
 
 
+def test_a_room_says_which_game_is_played_in_it(server):
+    room = create(server, game="arena")
+    assert room["game"] == "arena"
+    _, place = api(server.page, "POST", "/api/join", {"quick": True, "game": "arena"})
+    assert place["game"] == "arena"
+
+
 def test_every_room_shows_its_own_load(server):
     loads = server.health()["room_loads"]
     assert 0 < loads["arena"]["busy"] < 1
@@ -239,6 +246,9 @@ def test_every_room_shows_its_own_load(server):
         ("POST", "/api/rooms", {"key": "12345678", "capacity": True}, 400, "bad_request"),
         ("POST", "/api/rooms", {"key": "12345678", "public": 1}, 400, "bad_request"),
         ("POST", "/api/rooms", {"key": "12345678", "wheels": 4}, 400, "bad_request"),
+        ("POST", "/api/rooms", {"key": "12345678", "game": "chess"}, 400, "bad_request"),
+        ("POST", "/api/join", {"quick": True, "game": "chess"}, 400, "bad_request"),
+        ("POST", "/api/join", {"quick": True, "game": 5}, 400, "bad_request"),
         ("POST", "/api/rooms", [1, 2], 400, "bad_request"),
         ("POST", "/api/rooms", {"key": "x" * 5000}, 413, "too_large"),
         ("POST", "/api/join", {}, 400, "bad_request"),

@@ -8,10 +8,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tickstorm.games.room import Game
 
 from tickstorm import Entity, Input, Player, Refuse, Room, choice, message, synced, text, whole
 from tickstorm.cli.types import declarations
+from tickstorm.games.room import Game
 
 HERE = Path(__file__).parent
 SDK = HERE.parent / "clients" / "js"

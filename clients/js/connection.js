@@ -31,36 +31,32 @@ const OPEN = 1; // WebSocket.OPEN
 const RECONNECT = "reconnect";
 const STOP = "stop";
 
-const protocolError = (code) => ({
-  then: STOP, text: `Stopped after a protocol error (${code}). Please report it.`,
-});
-const updated = { then: STOP, text: "The game was updated. Please reload the page." };
+const stop = (text) => ({ then: STOP, text });
+const again = (text, wait) => ({ then: RECONNECT, text, wait });
 
 /** Close code: what to do, how long to wait, what to say. */
 const AFTER_CLOSE = {
-  1000: { then: STOP, text: "Disconnected." },
-  1001: { then: RECONNECT, text: "The server is going away." },
-  1002: protocolError(1002),
-  1003: protocolError(1003),
-  1007: protocolError(1007),
-  1009: protocolError(1009),
-  1012: { then: RECONNECT, wait: RESTART_MS, text: "The server restarts." },
-  1013: { then: RECONNECT, wait: BUSY_MS, text: "The room is full. Trying again." },
-  4000: protocolError(4000),
-  4001: updated,
-  4002: updated,
-  4003: protocolError(4003),
-  4004: { then: RECONNECT, wait: BUSY_MS, text: "Too many messages. Slowing down." },
-  4005: { then: RECONNECT, text: "The connection was too slow." },
-  4006: { then: STOP, text: "You are playing in another tab." },
-  4007: { then: RECONNECT, wait: [0, 0], forget: true, text: "Joining anew." },
-  4008: { then: RECONNECT, text: "The connection was silent for too long." },
-  4009: { then: STOP, forget: true, text: "This room has closed." },
+  1000: stop("Disconnected."),
+  1001: again("The server is going away."),
+  1012: again("The server restarts.", RESTART_MS),
+  1013: again("The room is full. Trying again.", BUSY_MS),
+  4004: again("Too many messages. Slowing down.", BUSY_MS),
+  4005: again("The connection was too slow."),
+  4006: stop("You are playing in another tab."),
+  4007: { ...again("Joining anew.", [0, 0]), forget: true },
+  4008: again("The connection was silent for too long."),
+  4009: { ...stop("This room has closed."), forget: true },
 };
-const DROPPED = { then: RECONNECT, text: "Connection lost." };
+for (const code of [1002, 1003, 1007, 1009, 4000, 4003]) {
+  AFTER_CLOSE[code] = stop(`Stopped after a protocol error (${code}). Please report it.`);
+}
+for (const code of [4001, 4002]) {
+  AFTER_CLOSE[code] = stop("The game was updated. Please reload the page.");
+}
+const DROPPED = again("Connection lost.");
 /** Codes of an application's own end the stay; all others are accidents. */
 const after = (code) => AFTER_CLOSE[code]
-  ?? (code >= 4000 ? { then: STOP, forget: true, text: "The server ended the stay." } : DROPPED);
+  ?? (code >= 4000 ? { ...stop("The server ended the stay."), forget: true } : DROPPED);
 
 export class Connection {
   #url;
@@ -116,11 +112,6 @@ export class Connection {
   /** The secret with which one comes back as the same player; null without. */
   get token() {
     return this.#storage.getItem(this.#tokenKey);
-  }
-
-  /** Does this tab hold a token with which it may come back as the same player? */
-  get resumable() {
-    return this.token !== null;
   }
 
   connect(name, options = {}) {
@@ -248,7 +239,7 @@ export class Connection {
       this.#url = url.href;
       this.#sentTo = "";
       if (!this.#welcomed) this.#ticket = this.#shown; // nobody has taken it
-      this.#lost({ then: RECONNECT, wait: MOVE_MS, text: "The room moves." });
+      this.#lost(again("The room moves.", MOVE_MS));
       return;
     }
     const what = after(code);
@@ -267,8 +258,8 @@ export class Connection {
     this.#attempts++;
     this.#say("reconnecting", `${text} Reconnecting …`, code, reason);
     if (!this.#hello) return; // whoever was told does not want any more
-    const again = this.#attempts > 1 && this.#find ? () => this.#seek() : () => this.#connect();
-    this.#retryTimer = setTimeout(again, delay);
+    const seek = this.#attempts > 1 && this.#find;
+    this.#retryTimer = setTimeout(() => (seek ? this.#seek() : this.#connect()), delay);
   }
 
   /** The server was not there twice: ask the lobby where the game goes on, then connect. */
@@ -281,7 +272,7 @@ export class Connection {
       this.#ticket = ticket;
     } catch (error) {
       if (this.#hello !== wanted) return;
-      this.#lost({ then: RECONNECT, text: error.message });
+      this.#lost(again(error.message));
       return;
     }
     this.#connect();

@@ -63,7 +63,7 @@ class Track {
 export class Interpolation {
   #state;
   #seen = new Map(); // id: {entity, drawn, tracks}
-  #waiting = []; // flat: tick, what to do, three arguments
+  #waiting = []; // flat: tick, what to do then
   #done = 0;
   #tick = 0;
   #full = false;
@@ -80,10 +80,11 @@ export class Interpolation {
   /** Move to `time`, in ticks. */
   seek(time) {
     const waiting = this.#waiting;
-    while (this.#done < waiting.length && waiting[this.#done] <= time) this.#next();
-    if (this.#done === waiting.length) {
-      waiting.length = this.#done = 0;
-    } else if (this.#done > 1024) {
+    while (waiting[this.#done] <= time) {
+      waiting[this.#done + 1]();
+      this.#done += 2;
+    }
+    if (this.#done > 1024 || this.#done === waiting.length) {
       waiting.splice(0, this.#done);
       this.#done = 0;
     }
@@ -103,15 +104,9 @@ export class Interpolation {
     return seen?.entity === entity ? seen.drawn : null;
   }
 
-  #next() {
-    const [, act, a, b, c] = this.#waiting.slice(this.#done, this.#done + 5);
-    this.#done += 5;
-    act(a, b, c);
-  }
-
-  #later(act, a, b, c) {
-    this.#waiting.push(this.#tick, act, a, b, c);
-    if (this.#waiting.length - this.#done > 5 * MOST_WAITING) this.seek(this.#tick);
+  #later(act) {
+    this.#waiting.push(this.#tick, act);
+    if (this.#waiting.length - this.#done > 2 * MOST_WAITING) this.seek(this.#tick);
   }
 
   // -------------------------------------------------------------- what the state tells
@@ -134,14 +129,18 @@ export class Interpolation {
       tracks.push(track);
     }
     this.#seen.set(entity.id, { entity, drawn, tracks });
-    this.#later(this.#show, this.drawn[kind.name], drawn, entity);
+    this.#later(() => {
+      drawn.mine = entity.mine; // by now it is known who one's own player is
+      this.drawn[kind.name].push(drawn);
+    });
   }
 
   leave(entity) {
     const drawn = this.of(entity);
     if (!drawn) return;
     this.#seen.delete(entity.id);
-    this.#later(this.#hide, this.drawn[entity[inner].kind.name], drawn, null);
+    const list = this.drawn[entity[inner].kind.name];
+    this.#later(() => list.splice(list.indexOf(drawn), 1));
   }
 
   change(entity, field) {
@@ -151,20 +150,11 @@ export class Interpolation {
     if (track && typeof entity[field.name] === "number") {
       track.line.push(this.#tick, entity[field.name], field, this.#full);
       track.still = false;
-    } else this.#later(this.#write, seen.drawn, field.name, entity[field.name]);
+    } else {
+      const value = entity[field.name];
+      this.#later(() => {
+        seen.drawn[field.name] = value;
+      });
+    }
   }
-
-  #show = (list, drawn, entity) => {
-    drawn.mine = entity.mine; // by now it is known who one's own player is
-    list.push(drawn);
-  };
-
-  #hide = (list, drawn) => {
-    const at = list.indexOf(drawn);
-    if (at >= 0) list.splice(at, 1);
-  };
-
-  #write = (drawn, name, value) => {
-    drawn[name] = value;
-  };
 }

@@ -1,6 +1,7 @@
 /** What is asked of the server by HTTP: where to go. API.md describes it. */
 
 import { tokenKey } from "./connection.js";
+import { tabStorage } from "./storage.js";
 
 /** The server's no. `word`: its name for machines; `retryS`: when to ask again, or 0. */
 export class LobbyError extends Error {
@@ -20,14 +21,13 @@ function home() {
 }
 
 export class Lobby {
-  #avoid = []; // nodes that did not answer
-  #node = "";
+  #node = ""; // that was found last
 
-  constructor(game, server, storage) {
+  constructor({ game, server, storage }) {
     this.game = game;
     this.server = new URL(server ?? home()).href;
     if (!this.server.endsWith("/")) this.server += "/";
-    this.storage = storage;
+    this.storage = storage ?? tabStorage();
   }
 
   /** Ask the API. Throws LobbyError. */
@@ -52,7 +52,7 @@ export class Lobby {
   /** A new room: its description, with `code`, `link` and the `owner` secret. */
   create({ title, public: shown, capacity, settings }) {
     const bytes = crypto.getRandomValues(new Uint8Array(16));
-    const key = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const key = Array.from(bytes, (byte) => byte.toString(36)).join("");
     return this.ask("rooms", {
       key, game: this.game, name: title, public: shown, capacity, settings,
     });
@@ -60,10 +60,10 @@ export class Lobby {
 
   /** A place: `{url, ticket, room, …}`. `wanted`: one of room, code, quick, token; and watch. */
   async find(wanted) {
-    const game = this.game ?? undefined;
-    const place = await this.ask("join", { ...wanted, game, avoid: this.#avoid });
-    this.#avoid = [];
-    this.#node = place.node ?? "";
+    const avoid = this.#node ? [this.#node] : []; // whoever asks again had no answer there,
+    this.#node = ""; // but the next time it may be back
+    const place = await this.ask("join", { ...wanted, game: this.game, avoid });
+    this.#node = place.node;
     return { ...place, url: this.socketUrl(place.url) };
   }
 
@@ -87,11 +87,6 @@ export class Lobby {
 
   forget() {
     this.storage.removeItem(this.#lastKey);
-  }
-
-  /** The place that was found did not answer: the next one is to be elsewhere. */
-  avoid() {
-    this.#avoid = this.#node ? [this.#node] : [];
   }
 
   /** A place's websocket, as secure as the server's pages. */

@@ -55,44 +55,33 @@ class Unpacker {
     if (tag < 0xa0) return this.array(tag & 0x0f, depth);
     if (tag < 0xc0) return utf8.decode(this.take(tag & 0x1f));
     if (tag >= 0xe0) return tag - 256;
+    const size = 1 << (tag & 3); // of the number that follows, as far as one does
     switch (tag) {
       case 0xc0: return null;
       case 0xc2: return false;
       case 0xc3: return true;
-      case 0xc4: return this.take(this.uint(1));
-      case 0xc5: return this.take(this.uint(2));
-      case 0xc6: return this.take(this.uint(4));
+      case 0xc4: case 0xc5: case 0xc6: return this.take(this.uint(size));
       case 0xc7: return this.extension(this.uint(1));
-      case 0xca: return this.number("getFloat32", 4);
-      case 0xcb: return this.number("getFloat64", 8);
-      case 0xcc: return this.uint(1);
-      case 0xcd: return this.uint(2);
-      case 0xce: return this.uint(4);
-      case 0xcf: return Number(this.number("getBigUint64", 8));
-      case 0xd0: return this.number("getInt8", 1);
-      case 0xd1: return this.number("getInt16", 2);
-      case 0xd2: return this.number("getInt32", 4);
-      case 0xd3: return Number(this.number("getBigInt64", 8));
-      case 0xd4: return this.extension(1);
-      case 0xd5: return this.extension(2);
-      case 0xd6: return this.extension(4);
-      case 0xd9: return utf8.decode(this.take(this.uint(1)));
-      case 0xda: return utf8.decode(this.take(this.uint(2)));
-      case 0xdb: return utf8.decode(this.take(this.uint(4)));
-      case 0xdc: return this.array(this.uint(2), depth);
-      case 0xdd: return this.array(this.uint(4), depth);
-      case 0xde: return this.map(this.uint(2), depth);
-      case 0xdf: return this.map(this.uint(4), depth);
+      case 0xca: return this.number("Float32", 4);
+      case 0xcb: return this.number("Float64", 8);
+      case 0xcc: case 0xcd: case 0xce: return this.uint(size);
+      case 0xcf: return Number(this.number("BigUint64", 8));
+      case 0xd0: case 0xd1: case 0xd2: return this.number(`Int${8 * size}`, size);
+      case 0xd3: return Number(this.number("BigInt64", 8));
+      case 0xd4: case 0xd5: case 0xd6: return this.extension(size);
+      case 0xd9: case 0xda: case 0xdb: return utf8.decode(this.take(this.uint(size / 2)));
+      case 0xdc: case 0xdd: return this.array(this.uint(2 * size), depth);
+      case 0xde: case 0xdf: return this.map(this.uint(size / 2), depth);
       default: throw new WireError(`msgpack tag 0x${tag.toString(16)} is not used here`);
     }
   }
 
   uint(size) {
-    return this.number(size === 1 ? "getUint8" : size === 2 ? "getUint16" : "getUint32", size);
+    return this.number(`Uint${8 * size}`, size);
   }
 
-  number(getter, size) {
-    const value = this.view[getter](this.at);
+  number(type, size) {
+    const value = this.view[`get${type}`](this.at);
     this.at += size;
     return value;
   }
@@ -201,29 +190,29 @@ class Packer {
 
   head(size, fixTag, fixLimit, tag8, tag16) {
     if (size < fixLimit) this.byte(fixTag | size);
-    else if (tag8 && size < 0x100) this.tagged(tag8, "setUint8", 1, size);
-    else if (size < 0x10000) this.tagged(tag16, "setUint16", 2, size);
-    else this.tagged(tag16 + 1, "setUint32", 4, size);
+    else if (tag8 && size < 0x100) this.tagged(tag8, "Uint8", 1, size);
+    else if (size < 0x10000) this.tagged(tag16, "Uint16", 2, size);
+    else this.tagged(tag16 + 1, "Uint32", 4, size);
   }
 
-  tagged(tag, setter, size, value) {
+  tagged(tag, type, size, value) {
     this.byte(tag);
     const at = this.room(size);
-    this.view[setter](at, value);
+    this.view[`set${type}`](at, value);
   }
 
   number(value) {
-    if (!Number.isSafeInteger(value)) this.tagged(0xcb, "setFloat64", 8, value);
+    if (!Number.isSafeInteger(value)) this.tagged(0xcb, "Float64", 8, value);
     else if (value >= 0) {
       if (value < 0x80) this.byte(value);
-      else if (value < 0x100) this.tagged(0xcc, "setUint8", 1, value);
-      else if (value < 0x10000) this.tagged(0xcd, "setUint16", 2, value);
-      else if (value < 0x100000000) this.tagged(0xce, "setUint32", 4, value);
-      else this.tagged(0xcf, "setBigUint64", 8, BigInt(value));
+      else if (value < 0x100) this.tagged(0xcc, "Uint8", 1, value);
+      else if (value < 0x10000) this.tagged(0xcd, "Uint16", 2, value);
+      else if (value < 0x100000000) this.tagged(0xce, "Uint32", 4, value);
+      else this.tagged(0xcf, "BigUint64", 8, BigInt(value));
     } else if (value >= -32) this.byte(value & 0xff);
-    else if (value >= -0x80) this.tagged(0xd0, "setInt8", 1, value);
-    else if (value >= -0x8000) this.tagged(0xd1, "setInt16", 2, value);
-    else if (value >= -0x80000000) this.tagged(0xd2, "setInt32", 4, value);
-    else this.tagged(0xd3, "setBigInt64", 8, BigInt(value));
+    else if (value >= -0x80) this.tagged(0xd0, "Int8", 1, value);
+    else if (value >= -0x8000) this.tagged(0xd1, "Int16", 2, value);
+    else if (value >= -0x80000000) this.tagged(0xd2, "Int32", 4, value);
+    else this.tagged(0xd3, "BigInt64", 8, BigInt(value));
   }
 }

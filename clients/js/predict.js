@@ -15,7 +15,8 @@ export class Prediction {
   #dt;
   #inputs = []; // by tick modulo TICKS_KEPT
   #states = []; // likewise, after that tick
-  #held = {}; // the input that was in force last
+  #held = null; // the input that was in force last
+  #shown = null; // the input that was drawn last
   #next = {};
   #error = {}; // from the predicted value to the drawn one, by smooth field
   #usual = {};
@@ -37,7 +38,7 @@ export class Prediction {
   /** Input for `tick`, an object of its own; ticks left out since the last one go on under the input before. */
   act(tick, input) {
     if (this.tick >= 0) {
-      while (this.tick + 1 < tick) this.#advance(this.#held);
+      while (this.tick + 1 < tick) this.#advance(this.#held ?? input);
       if (this.tick < tick) this.#advance(input);
     }
     this.#held = input;
@@ -54,7 +55,7 @@ export class Prediction {
     if (this.#fields.every(right)) return;
     const [present, before] = [this.tick, { ...this.me }];
     this.#take(tick, entity, predicted);
-    while (this.tick < present) this.#advance(this.#inputs[(this.tick + 1) % TICKS_KEPT] ?? {});
+    while (this.tick < present) this.#advance(this.#inputs[(this.tick + 1) % TICKS_KEPT]);
     this.corrections++;
     for (const name of Object.keys(this.#error)) {
       const error = this.#error[name] + before[name] - this.me[name];
@@ -64,17 +65,31 @@ export class Prediction {
 
   /** Write into `drawn`: oneself at `time` ticks, `input` being what is held right now. */
   draw(now, time, input, drawn) {
-    const next = Object.assign(this.#next, this.me);
-    this.#step(next, input, this.#dt);
-    const part = Math.min(1, Math.max(0, time - this.tick));
+    const { me } = this;
+    const part = Math.min(1, Math.max(-1, time - this.tick));
+    const before = this.#states[(this.tick - 1) % TICKS_KEPT] ?? me;
+    const next = this.#after(input, this.#next);
+    const shown = this.#shown ?? input;
+    this.#shown = input;
+    // A key that is pressed within a tick bends the way from here on, not from the tick's begin.
+    const other = Object.keys(input).some((name) => input[name] !== shown[name])
+      ? this.#after(shown, {}) : next;
     const fade = Math.exp(-Math.max(0, now - this.#blendedAt) / BLEND_MS);
     this.#blendedAt = now;
     for (const { name, smooth } of this.#fields) {
-      if (smooth) {
-        this.#error[name] *= fade;
-        drawn[name] = this.me[name] + (next[name] - this.me[name]) * part + this.#error[name];
-      } else drawn[name] = this.me[name];
+      drawn[name] = me[name];
+      if (!smooth) continue;
+      const [from, to] = part < 0 ? [before[name], me[name]] : [me[name], next[name]];
+      const error = this.#error[name] * fade + (other[name] - next[name]) * Math.max(0, part);
+      this.#error[name] = error;
+      drawn[name] += (to - from) * part + error;
     }
+  }
+
+  /** `into`, as oneself would be after one more tick. */
+  #after(input, into) {
+    this.#step(Object.assign(into, this.me), input, this.#dt);
+    return into;
   }
 
   /** Start from what the server says; what agrees with `predicted` keeps its finer value. */
@@ -84,7 +99,9 @@ export class Prediction {
       const keep = predicted && agree(field, predicted[name], entity[name]);
       this.me[name] = keep ? predicted[name] : entity[name];
     }
-    this.tick = tick;
+    this.tick = tick - 1;
+    this.#keep();
+    this.tick++;
     this.#keep();
   }
 

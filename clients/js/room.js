@@ -78,9 +78,9 @@ export class Room {
       place: {
         ticket: place.ticket,
         room: place.room,
-        find: place.replay ? null : (token) => {
-          lobby.avoid();
-          return lobby.find(token ? { token } : { room: this.id, watch });
+        find: place.replay ? null : async (token) => {
+          const { id } = this;
+          return (token && !watch && await lobby.back(id)) || lobby.find({ room: id, watch });
         },
       },
       onMessage: (message, bytes, now) => this.#receive(message, now),
@@ -225,10 +225,7 @@ export class Room {
       return;
     }
     if (!this.#fields) throw new Error(`${this.game} takes no input: its room declares none`);
-    for (const name of Object.keys(input)) {
-      if (name in this.#idle) continue;
-      throw new Error(`input has no field ${name}, but ${Object.keys(this.#idle).join(", ")}`);
-    }
+    for (const name of Object.keys(input)) find(this.#idle, name, "input has no field");
     for (const [name, type, low, high] of this.#fields) {
       if (input[name] !== undefined) check(`input ${name}`, input[name], type, low, high);
     }
@@ -257,16 +254,11 @@ export class Room {
       return;
     }
     const { messages } = this.#welcome.declaration;
-    const declared = Object.hasOwn(messages, name) ? messages[name] : null;
-    if (!declared) {
-      throw new Error(`${this.game} has no message ${name}, but ${Object.keys(messages).join(", ")}`);
-    }
+    const declared = find(messages, name, `${this.game} has no message`);
     if (args.length > declared.length) {
       throw new Error(`${name} takes ${declared.length} arguments, not ${args.length}`);
     }
-    declared.forEach(([field, type, low, high, ...rest], at) => {
-      if (at < args.length || rest.length === 0) check(`${name} ${field}`, args[at], type, low, high);
-    });
+    declared.forEach(([field, ...type], at) => check(`${name} ${field}`, args[at], ...type));
     const bytes = pack([CALL, name, args, id]);
     if (this.status === "playing" && this.#connection.send(bytes)) return;
     if (this.#waiting.length >= MOST_UNSENT) throw new Error(`${name}: too much waits to be sent`);
@@ -331,9 +323,7 @@ export class Room {
 
   #kind(name) {
     if (this.#crowd) throw new Error(`${this.game} is a crowd: see columns`);
-    const kind = this.#state.byName[name];
-    if (kind) return kind;
-    throw new Error(`no kind ${name} was declared, but ${Object.keys(this.#state.byName).join(", ")}`);
+    return find(this.#state.byName, name, `${this.game} has no kind`);
   }
 
   // -------------------------------------------------------------- what comes in
@@ -563,6 +553,12 @@ export class Room {
     this.#sent = values;
     this.#sentAt = now;
   }
+}
+
+/** An entry of a table by name; `complaint` begins the error where there is none. */
+function find(table, name, complaint) {
+  if (Object.hasOwn(table, name)) return table[name];
+  throw new Error(`${complaint} ${name}, but ${Object.keys(table).join(", ")}`);
 }
 
 async function conditioned(net) {

@@ -115,8 +115,9 @@ class Kind {
       usual: 0, // what a smooth one changes by, as seen so far
     }));
     this.byName = Object.fromEntries(this.fields.map((field) => [field.name, field]));
-    this.public = this.fields.filter((field) => !field.hidden);
-    this.mutable = this.public.filter((field) => !field.fixed);
+    const open = this.fields.filter((field) => !field.hidden);
+    this.row = open.length ? open : this.fields; // of an enter; all of those of a hidden kind
+    this.mutable = open.filter((field) => !field.fixed);
     this.Entity = index ? class extends Entity {} : class extends RoomState {};
     for (const field of this.fields.filter((f) => f.loose)) {
       Object.defineProperty(this.Entity.prototype, field.name, {
@@ -163,7 +164,7 @@ export class State {
     if (this.#full) this.#replace(parts[0] ?? [], parts[1] ?? []);
     else {
       for (const id of parts[1] ?? []) this.#leave(id);
-      this.#enter(parts[2] ?? [], false);
+      this.#enter(parts[2] ?? []);
       this.#change(parts[0] ?? []);
       this.#applyHidden(parts[3] ?? []);
     }
@@ -184,35 +185,31 @@ export class State {
   /** STATE: what is the same stays the same object; the rest leaves and enters. */
   #replace(enters, hidden) {
     const [shows = [], , secret = []] = hidden;
+    const all = [...enters, ...secret];
     const come = new Map();
-    for (const list of [enters, secret]) {
-      for (let i = 0; i < list.length; i += 3) come.set(list[i + 1], [list[i], list[i + 2], list]);
-    }
+    for (let i = 0; i < all.length; i += 3) come.set(all[i + 1], i);
     for (const [id, entity] of this.all) {
-      const same = come.has(id) && this.#isSame(entity, ...come.get(id), secret);
+      const { kind, values } = entity[inner];
+      const at = come.get(id) ?? all.length;
+      // Ids are used again: what has come under one may be another entity.
+      const same = kind === this.kinds[all[at]] && kind.row.every(
+        (field, i) => !field.fixed || alike(values[field.at], all[at + 2][i] ?? null),
+      );
       if (id !== 0 && !same) this.#leave(id);
     }
     const shown = new Set();
     for (let i = 0; i < shows.length; i += 3) shown.add(`${shows[i]} ${shows[i + 1]}`);
     for (const [id, entity] of this.all) {
-      if (come.get(id)?.[2] === secret) continue; // all of its fields stand there
       for (const field of entity[inner].kind.fields) {
-        if (field.hidden && !shown.has(`${id} ${field.at}`)) this.#set(entity, field, null);
+        const kept = entity[inner].kind.row.includes(field) || shown.has(`${id} ${field.at}`);
+        if (!kept) this.#set(entity, field, null);
       }
     }
-    this.#enter(enters, false);
+    this.#enter(enters);
     this.#applyHidden(hidden);
   }
 
-  /** Is what has come under an entity's id that entity? Ids are used again. */
-  #isSame(entity, index, values, list, secret) {
-    const { kind, values: kept } = entity[inner];
-    if (kind !== this.kinds[index]) return false;
-    const fields = list === secret ? kind.fields : kind.public;
-    return fields.every((field, i) => !field.fixed || same(kept[field.at], values[i] ?? null));
-  }
-
-  #enter(enters, all) {
+  #enter(enters) {
     for (let i = 0; i < enters.length; i += 3) {
       const kind = this.kinds[enters[i]];
       const id = enters[i + 1];
@@ -228,10 +225,7 @@ export class State {
     }
     for (let i = 0; i < enters.length; i += 3) {
       const entity = this.#entity(enters[i + 1]);
-      const { kind } = entity[inner];
-      const fields = all ? kind.fields : kind.public;
-      const values = enters[i + 2];
-      fields.forEach((field, at) => this.#set(entity, field, values[at] ?? null));
+      entity[inner].kind.row.forEach((field, at) => this.#set(entity, field, enters[i + 2][at] ?? null));
       this.recorder?.enter(entity);
     }
   }
@@ -266,7 +260,7 @@ export class State {
 
   #applyHidden([shows = [], gone = [], enters = [], leaves = []]) {
     for (const id of leaves) this.#leave(id);
-    this.#enter(enters, true);
+    this.#enter(enters);
     for (let i = 0; i < shows.length; i += 3) {
       this.#set(...this.#place(shows[i], shows[i + 1]), shows[i + 2]);
     }
@@ -342,9 +336,9 @@ export class State {
     let changed = false;
     const list = Array.isArray(target);
     let kept = 0;
-    if (list) while (kept < value.length && same(target[kept], value[kept])) kept++;
+    if (list) while (kept < value.length && alike(target[kept], value[kept])) kept++;
     for (const [key, item] of items(target).reverse()) {
-      if (list ? key < kept : Object.hasOwn(value, key) && same(item, value[key])) continue;
+      if (list ? key < kept : Object.hasOwn(value, key) && alike(item, value[key])) continue;
       this.#note(entity, "remove", field, item, key);
       if (!list) delete target[key];
       changed = true;
@@ -434,11 +428,11 @@ function items(value) {
 }
 
 /** Is a value as it came the same as one that is kept? */
-function same(kept, wire) {
+function alike(kept, wire) {
   if (kept === wire) return true;
   if (kept instanceof Ref || wire instanceof Ref) return wire instanceof Ref && kept?.id === wire.id;
   if (!isOpen(kept) || !isOpen(wire)) return false;
   const keys = Object.keys(kept);
   return keys.length === Object.keys(wire).length
-    && keys.every((key) => Object.hasOwn(wire, key) && same(kept[key], wire[key]));
+    && keys.every((key) => Object.hasOwn(wire, key) && alike(kept[key], wire[key]));
 }

@@ -133,15 +133,18 @@ export class Lobby {
    */
   async find(token = null) {
     const watch = this.#watching;
+    const avoid = this.#avoid;
+    this.#avoid = [];
+    this.#node = ""; // should it be back, it may be asked the next time
     if (token !== null) {
       try {
-        return this.#found(await ask("POST", "join", { token, avoid: this.#avoid }));
+        return this.#found(await ask("POST", "join", { token, avoid }));
       } catch (error) {
         if (error.retryS) throw error;
       }
     }
     const wanted = this.#room === null ? { quick: true } : { room: codeIn(this.#room) ?? this.#room };
-    return this.#found(await ask("POST", "join", { ...wanted, watch, avoid: this.#avoid }));
+    return this.#found(await ask("POST", "join", { ...wanted, watch, avoid }));
   }
 
   /** The place that was found did not answer: the next one is to be elsewhere. */
@@ -150,7 +153,6 @@ export class Lobby {
   }
 
   #found({ url, ticket, room, node }) {
-    this.#avoid = [];
     this.#node = node;
     return { url: socketUrl(url), ticket, room };
   }

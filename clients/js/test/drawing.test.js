@@ -110,3 +110,18 @@ test("a room draws its own player ahead of the others", async () => {
   assert.equal(room.me.x, 10);
   room.leave();
 });
+
+test("a key within a tick bends the way without a jump, and a frame may begin before a timer", () => {
+  const own = new Prediction(FIELDS, step, 20);
+  own.reconcile(100, told(0));
+  own.act(101, { dx: 1 });
+  const drawn = {};
+  const at = (now, time, dx) => {
+    own.draw(now, time, { dx }, drawn);
+    return drawn.x;
+  };
+  assert.equal(at(1000, 100.5, 1), 6.5);
+  assert.equal(at(1016, 101.5, 1), 19.5);
+  assert.equal(at(1016, 101.5, -1), 19.5);
+  assert.ok(Math.abs(at(1017, 101.51, -1) - 19.5) < 1);
+});

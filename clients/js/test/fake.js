@@ -57,7 +57,7 @@ export const TAG = {
   ],
   input: [["dx", "int", -1, 1, 0], ["run", "bool", null, null, false]],
   messages: {
-    say: [["words", "str", null, 200]], roll: [["sides", "int", 2, 100]], give: [["to", "ref"]],
+    say: [["words", "str", null, 200]], roll: [["sides", "int", 2, 100]], give: [["to", "int", null, null]],
   },
   events: { said: [["who", "ref"], ["words", "str"]] },
 };

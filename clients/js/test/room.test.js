@@ -101,14 +101,14 @@ test("what a message does not take is refused at once", async () => {
     "say words: 5 is not allowed, but a text of at most 200 characters": () => room.send("say", 5),
     "say words: undefined is not allowed, but a text of at most 200 characters": () => room.send("say"),
     "say takes 1 arguments, not 2": () => room.send("say", "a", "b"),
-    "give to: 3 is not allowed, but an entity of this room": () => room.send("give", 3),
+    "give to: an entity is not allowed, but a whole number": () => room.send("give", room.me),
     "input dx: 2 is not allowed, but a whole number from -1 to 1": () => (room.input = { dx: 2 }),
     "input has no field dy, but dx, run": () => (room.input = { dy: 1 }),
   };
   for (const [message, act] of Object.entries(refused)) assert.throws(act, { message });
   await assert.rejects(room.request("roll", 1), { message: "roll sides: 1 is not allowed, but a whole number from 2 to 100" });
-  room.send("give", room.me);
-  assert.equal(socket.of(CALL).at(-1)[2][0].id, 1);
+  room.send("give", room.me.id);
+  assert.deepEqual(socket.of(CALL), [[10, "give", [1], null]]);
   room.leave();
   assert.throws(() => room.send("say", "x"), /the room was left/);
 });

@@ -244,7 +244,9 @@ def defaults_of(cls: type) -> list[tuple[str, Any]]:
     if found is None:
         rows = {field.name: field.default for field in fields_of(cls)}
         for base in reversed(cls.__mro__):
-            for name in getattr(base, "__annotations__", {}):
+            for name, annotation in getattr(base, "__annotations__", {}).items():
+                if "ClassVar" in str(annotation):
+                    continue  # what a class declares, such as a room's events
                 value = getattr(cls, name, None)
                 if isinstance(value, list | dict) and not name.startswith("_"):
                     rows.setdefault(name, value)
@@ -266,8 +268,8 @@ class Player(Entity):
     player's synced state.
 
     `id`: who it is, the same after every return: what `on_auth` says, else an id of the
-    session's; `input`: the newest checked input (a game's `Input`, or None); `connected`: False while the
-    player is away and may yet return.
+    session's; `input`: the newest checked input (a game's `Input`, or None); `connected`: False
+    while the player is away and may yet return.
     """
 
     __slots__ = ("id", "input")

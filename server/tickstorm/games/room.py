@@ -26,15 +26,12 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 import msgspec
 
 from .checks import Arguments, Check, DeclarationError
 from .entity import Audience, Entity, Field, Kind, Player
-
-if TYPE_CHECKING:
-    from .simulation import Simulation
 
 HOOKS = ("on_create", "on_join", "on_drop", "on_return", "on_leave", "on_close", "on_auth")
 
@@ -160,6 +157,7 @@ class Room(Entity):
 
     _has_owner = False
     __slots__ = ("_simulation",)
+    _simulation: Any  # `simulation.Simulation`, which runs it
 
     # ---- what a game declares
 

@@ -23,7 +23,8 @@ from .room import Game, Refuse, Room
 JOIN, DROP, RETURN, LEAVE, CALL, MOVE, RESULT, CLOSE, TIME = range(9)
 """Events, as lists that begin with their type:
 
-``[JOIN, id, name, session, bot]`` (the last two are for whoever restores it), ``[DROP, id]``, ``[RETURN, id]``, ``[LEAVE, id]``,
+``[JOIN, id, name, session, bot]`` (the last two are for whoever restores it),
+``[DROP, id]``, ``[RETURN, id]``, ``[LEAVE, id]``,
 ``[CALL, id, message, values, request]``, ``[MOVE, id, values]``,
 ``[RESULT, fetch, result, error]``, ``[CLOSE]``, ``[TIME, seconds]`` (rooms without a tick).
 Those that only tell a hook may end with `SILENT`: the hook failed before, and is left out.

@@ -1,26 +1,39 @@
-"""The client SDK as it is served: each module under `/tickstorm/`, and `/tickstorm.js`, all of
-them in one piece, so that a page asks once instead of a dozen times.
+"""The client SDK as it is served: each module as it was written under `/tickstorm/`, and
+`/tickstorm.js`, all of them in one piece, so that a page asks once instead of a dozen times.
 
-The piece is made here, when it is first asked for: nobody builds anything. Modules are written so
-that this is simple: they import by name, declare nothing twice at the top level, and a comment
-stands on lines of its own or at the end of one.
+The piece is made here, when the server starts: nobody builds anything. Modules are written so
+that this is simple: they import by name, declare nothing twice at the top level, end statements
+with semicolons, and have no template inside of a template.
 """
 
 from __future__ import annotations
 
 import gzip
 import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent.parent / "sdk"
 ENTRY = "tickstorm.js"
 
-_COMMENTS = re.compile(r"^\s*/\*\*(?s:.*?)\*/\n|^\s*//.*\n|\s+// .*$", re.MULTILINE)
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w.]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=class|const|function|async)", re.MULTILINE)
-_DECLARED = re.compile(r"^(?:async )?(?:class|const|let|function) (\w+)", re.MULTILINE)
-_MODULES = re.compile(r'import\("\./')
+_DECLARED = re.compile(r"^(?:export )?(?:async )?(?:class|const|let|function) (\w+)", re.MULTILINE)
+_CONSTANT = re.compile(r'^const ([A-Z][A-Z\d_]*) = (-?[\d.]+|"[^"\n]*");.*\n', re.MULTILINE)
+_LATER = re.compile(r'import\("\./')
+
+_TOKEN = re.compile(
+    r"""
+      (?P<left> \s+ | /\*.*?\*/ | //[^\n]* )
+    | (?P<kept> "(?:\\.|[^"\\])*" | '(?:\\.|[^'\\])*' | `(?:\\.|[^`\\])*`
+        | (?<=[(,=:!&|?{};\s])/(?![/*\s])(?:\\.|\[(?:\\.|[^\]\\])*\]|[^/\\\n])+/[a-z]* )
+    | (?P<private> \#\w+ )
+    | (?P<word> [\w$]+ )
+    | (?P<mark> \+\+ | -- | . )
+    """,
+    re.DOTALL | re.VERBOSE,
+)
 
 
 @cache
@@ -28,7 +41,7 @@ def files(folder: Path = FOLDER) -> dict[str, bytes]:
     """What is served, by its path."""
     modules = {path.name: path.read_text() for path in sorted(folder.glob("*.js"))}
     served = {f"/tickstorm/{name}": text.encode() for name, text in modules.items()}
-    served[f"/{ENTRY}"] = joined(modules).encode()
+    served[f"/{ENTRY}"] = compact(joined(modules)).encode()
     return served
 
 
@@ -38,27 +51,21 @@ def compressed(body: bytes) -> bytes:
 
 
 def joined(modules: dict[str, str]) -> str:
-    """All that the entry imports and itself, as one module.
+    """The entry as one module, with all that it imports. Raises ValueError for a name that two
+    modules declare.
 
-    >>> print(
-    ...     joined(
-    ...         {
-    ...             "tickstorm.js": 'import { one } from "./one.js";\\n\\nexport const two = 2 * one;\\n',
-    ...             "one.js": "/** The first. */\\nexport const one = 1; // and only\\n",
-    ...         }
-    ...     ),
-    ...     end="",
-    ... )
+    >>> one, two = "export const one = 1;", 'import { one } from "./one.js";'
+    >>> print(joined({"one.js": one, "tickstorm.js": two + "\\nexport const two = 2 * one;"}))
     const one = 1;
     export const two = 2 * one;
     """
     pieces: dict[str, str] = {}
     _gather(ENTRY, modules, pieces)
-    declared = [name for piece in pieces.values() for name in _DECLARED.findall(piece)]
-    if len(declared) > len(set(declared)):
-        twice = sorted({name for name in declared if declared.count(name) > 1})
-        raise ValueError(f"the SDK declares {', '.join(twice)} in two modules")
-    return re.sub(r"^\s+", "", "".join(pieces.values()), flags=re.MULTILINE)
+    declared = Counter(name for piece in pieces.values() for name in _DECLARED.findall(piece))
+    twice = [name for name, count in declared.items() if count > 1]
+    if twice:
+        raise ValueError(f"the SDK's modules declare {', '.join(twice)} more than once")
+    return "\n".join(pieces.values())
 
 
 def _gather(name: str, modules: dict[str, str], pieces: dict[str, str]) -> None:
@@ -68,7 +75,45 @@ def _gather(name: str, modules: dict[str, str], pieces: dict[str, str]) -> None:
     text = modules[name]
     for _, other in _IMPORT.findall(text):
         _gather(other, modules, pieces)
-    text = _IMPORT.sub("", _COMMENTS.sub("", text))
+    text = _IMPORT.sub("", text)
     if name != ENTRY:
         text = _EXPORT.sub("", text)
-    pieces[name] = _MODULES.sub('import("./tickstorm/', text)
+    pieces[name] = _LATER.sub('import("./tickstorm/', text)
+
+
+def compact(text: str) -> str:
+    """Without comments and spaces, with short private names, and constants where they are used.
+
+    >>> compact("class A { #long = 1; // one\\n  get b() { return this.#long + +'a b'; } }")
+    "class A{#a=1;get b(){return this.#a+ +'a b'}}"
+    """
+    values = dict(_CONSTANT.findall(text))
+    text = _CONSTANT.sub("", text)
+    tokens = [(m.lastgroup, m[0]) for m in _TOKEN.finditer(text)]
+    names = _short_names(token for kind, token in tokens if kind == "private")
+    out, last = [], ""
+    for kind, token in tokens:
+        if kind == "left":
+            continue
+        token = names.get(token, token)
+        if last != ".":
+            token = "let" if token == "const" else values.get(token, token)
+        if token[0] == "`":
+            token = re.sub(r"(?<=\.)#\w+", lambda name: names[name[0]], token)
+        # Two words, or two signs that would be one, stay apart.
+        if re.match(r"[\w$#]", token) and re.search(r"[\w$]$", last) or last[-1:] in "+-" and (
+            token[0] == last[-1:]
+        ):  # fmt: skip
+            out.append(" ")
+        if token == "}" and last == ";" or token in "])}" and last == ",":
+            out.pop()  # ends what the bracket ends anyway
+        out.append(token)
+        last = token
+    return "".join(out)
+
+
+def _short_names(private: object) -> dict[str, str]:
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    short = [first + second for first in ["", *letters] for second in letters]
+    ranked = [name for name, _ in Counter(private).most_common()]  # type: ignore[call-overload]
+    return {name: f"#{new}" for name, new in zip(ranked, short, strict=False)}

@@ -8,6 +8,7 @@ from typing import Any
 from ..config import Config
 from ..games.catalogue import OBJECTS, Catalogue, Entry
 from ..protocol import names
+from ..records.files import encodable
 
 NAME_CHARACTERS = 24
 MAX_ROUND_S = 3600
@@ -39,6 +40,40 @@ class RoomSettings:
     def config(self, node: Config) -> Config:
         """The configuration of a room with these settings on a node."""
         return replace(node, max_players=self.capacity, world_size=self.size, tick_hz=self.tick_hz)
+
+
+_USUAL = RoomSettings()
+_BOUNDS = {
+    "capacity": (1, 100_000),
+    "size": (2048, 31744),
+    "tick_hz": (0, 240),  # rooms of objects may be without ticks
+    "bots": (0, 1000),
+}
+"""Of what can be noted or shared, by games of any kind."""
+
+
+def load(data: object) -> RoomSettings:
+    """Settings as they were noted or shared before. Raises ValueError for anything else.
+
+    >>> load({"capacity": 5}).capacity
+    5
+    >>> load({"capacity": "many"})
+    Traceback (most recent call last):
+        ...
+    ValueError: room settings in which capacity is 'many'
+    """
+    if not isinstance(data, dict):
+        raise ValueError("room settings that are no map")
+    known = {field.name: type(getattr(_USUAL, field.name)) for field in fields(RoomSettings)}
+    size = {field.name: field.metadata for field in fields(Config)}["world_size"]
+    for name, value in data.items():
+        good = name in known and type(value) is known[name] and encodable(value)
+        if good and type(value) is int:
+            low, high = _BOUNDS.get(name, (0, MAX_ROUND_S))
+            good = low <= value <= high and not (name == "size" and value % size["multiple"])
+        if not good:
+            raise ValueError(f"room settings in which {str(name)[:40]} is {str(value)[:40]!r}")
+    return RoomSettings(**data)
 
 
 def of_node(config: Config, game: Entry) -> RoomSettings:

@@ -23,7 +23,6 @@ from ..transport.pool import Pool
 
 if TYPE_CHECKING:
     from ..transport.connection import Connection
-    from .object_room import ObjectRoom
 
 log = logging.getLogger("tickstorm.loop")
 
@@ -42,12 +41,35 @@ READ = 1
 PING_FRAME = b"\x89\x00"
 
 
+class Member(Protocol):
+    """A room, as the loop knows it (`object_room.py`)."""
+
+    id: str
+    hz: int
+    held: bool
+    running: bool
+    broken: bool
+    over: str | None
+    live: list[Any]
+    sessions: dict[str, Any]
+
+    @property
+    def ticks(self) -> int: ...
+    @property
+    def next_due(self) -> float: ...
+    def run(self, out: list[tuple[Connection, bytes]]) -> None: ...
+    def look_after(self, now: float) -> None: ...
+    def checkpoint(self) -> bytes: ...
+    def remembered(self) -> tuple[bytes, list[list[list[Any]]]]: ...
+    def fetched(self, fetch: int, result: Any, error: str | None) -> None: ...
+
+
 class Journal(Protocol):
     """Where rooms' events go; see `records/ledger.py`."""
 
     def record(self, room: str, tick: int, events: list[list[Any]], checksum: int) -> None: ...
     def flush(self) -> None: ...
-    def checkpoint(self, room: ObjectRoom) -> None: ...
+    def checkpoint(self, room: Any) -> None: ...
 
 
 class Bucket:
@@ -58,7 +80,7 @@ class Bucket:
     def __init__(self, period: float, due: float):
         self.period = period
         self.due = due
-        self.rooms: list[ObjectRoom] = []
+        self.rooms: list[Member] = []
 
 
 class Loop:
@@ -78,17 +100,18 @@ class Loop:
         self.clock = clock
         self.budget = budget
         self.dev = dev
-        self.on_end: Callable[[ObjectRoom], None] = lambda room: None
-        self.rooms: dict[str, ObjectRoom] = {}
+        self.on_end: Callable[[Member], None] = lambda room: None
+        self.after_turn: Callable[[], None] = lambda: None  # others may have theirs
+        self.rooms: dict[str, Member] = {}
         self.turns = self.skipped = 0
         self.busy = 0.0  # share of a core, smoothed over some seconds
         self.last_turn_at = clock()
         self._journal = journal
         self._buckets: dict[int, list[Bucket]] = {}
         self._bucket_of: dict[str, Bucket] = {}
-        self._ready: dict[str, ObjectRoom] = {}
+        self._ready: dict[str, Member] = {}
         self._timed: dict[str, float] = {}  # when rooms without a tick want their turn
-        self._ended: list[ObjectRoom] = []
+        self._ended: list[Member] = []
         self._event = Event()
         self._checkpoint_s = checkpoint_s
         self._upkeep_at = clock()
@@ -98,7 +121,7 @@ class Loop:
 
     # ------------------------------------------------------------------ rooms
 
-    def add(self, room: ObjectRoom) -> None:
+    def add(self, room: Member) -> None:
         self.rooms[room.id] = room
         if self._journal is not None:
             self._journal.checkpoint(room)
@@ -118,7 +141,7 @@ class Loop:
         self.wake(room)
         self._event.set()  # it may be due before what the loop sleeps for
 
-    def remove(self, room: ObjectRoom) -> None:
+    def remove(self, room: Member) -> None:
         """The room is gone; one that isn't here is no error."""
         if self.rooms.get(room.id) is not room:
             return
@@ -129,13 +152,13 @@ class Loop:
         self._ready.pop(room.id, None)
         self._timed.pop(room.id, None)
 
-    def wake(self, room: ObjectRoom) -> None:
+    def wake(self, room: Member) -> None:
         """There is something for this room to do; those with a tick do it in their tick."""
         if not room.hz:
             self._ready[room.id] = room
             self._event.set()
 
-    def ended(self, room: ObjectRoom) -> None:
+    def ended(self, room: Member) -> None:
         """The room has come to its end; it is closed after this turn."""
         if room not in self._ended:
             self._ended.append(room)
@@ -149,12 +172,12 @@ class Loop:
         else:
             self.pool.send([(connection, frame)])
 
-    def record(self, room: ObjectRoom, checksum: int) -> None:
+    def record(self, room: Member, checksum: int) -> None:
         if self._journal is not None:
-            self._journal.record(room.id, room.ticks, room._since[-1], checksum)
+            self._journal.record(room.id, room.ticks, room.remembered()[1][-1], checksum)
 
     def fetch(
-        self, room: ObjectRoom, fetch: int, function: Callable[..., Any], values: tuple[Any, ...]
+        self, room: Member, fetch: int, function: Callable[..., Any], values: tuple[Any, ...]
     ) -> None:
         """Call `function` in a thread; its result comes back to the room as an event."""
 
@@ -168,7 +191,7 @@ class Loop:
 
         gevent.spawn(run)
 
-    def tell_fault(self, room: ObjectRoom, text: str) -> None:
+    def tell_fault(self, room: Member, text: str) -> None:
         """In a development run, the author sees the traceback in the page, too."""
         if self.dev:
             for session in room.live:
@@ -186,6 +209,7 @@ class Loop:
                 self._event.wait(self._patience())
                 self._event.clear()
                 self.turn()
+                self.after_turn()
                 gevent.sleep(BREATH_S)
         finally:
             watcher.stop()
@@ -211,7 +235,7 @@ class Loop:
         """Read, run who is due, write."""
         began = perf_counter()
         now = self.last_turn_at = self.clock()
-        due: list[ObjectRoom] = []
+        due: list[Member] = []
         for buckets in self._buckets.values():
             for bucket in buckets:
                 if bucket.rooms and now >= bucket.due:
@@ -249,7 +273,7 @@ class Loop:
         self.turns += 1
         self._busy_s += perf_counter() - began
 
-    def _note_timer(self, room: ObjectRoom) -> None:
+    def _note_timer(self, room: Member) -> None:
         if self.rooms.get(room.id) is not room:
             return
         at = room.next_due
@@ -281,19 +305,19 @@ class Loop:
                     session.pinged = False
             if len(room.sessions) > len(room.live):
                 room.look_after(now)
-            if (number + self._seen) % every == 0 and room._since and not room.held:
+            if (number + self._seen) % every == 0 and room.remembered()[1] and not room.held:
                 self._checkpoint(room)
         if pings:
             self.pool.send(pings)
 
-    def _checkpoint(self, room: ObjectRoom) -> None:
+    def _checkpoint(self, room: Member) -> None:
         try:
             if self._journal is not None:
                 self._journal.checkpoint(room)
             else:
                 room.checkpoint()
         except TypeError as error:
-            log.error("room %s (%s) closes: %s", room.id, room.game.name, error)
+            log.error("room %s closes: %s", room.id, error)
             self.tell_fault(room, str(error))
             room.broken, room.over = True, str(error)
             self.ended(room)
@@ -303,6 +327,6 @@ class Loop:
         return not self.rooms or self.clock() - self.last_turn_at < within_s
 
 
-def close_code(room: ObjectRoom) -> Close:
+def close_code(room: Member) -> Close:
     """With which code a room that ended by itself closes."""
     return Close.INTERNAL if room.broken else Close.DONE
