@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.example_pages import reads
+from tests.example_steps import reads
+from tests.test_recovery import kill_worker
 
 pytest_plugins = ["tests.browser", "tests.example_pages"]
 
@@ -92,3 +93,24 @@ def test_a_dot_is_a_stroke_and_the_chosen_pen_draws_it(two):
     ann.click(".pen[aria-label=Green]")
     ann.locator("canvas").click()
     bob.wait_for_function("() => room.state.parts[0]?.[1] === 3")
+
+
+def test_a_crash_of_the_server_is_a_pause_and_nothing_is_lost(examples, two):
+    ann, bob = two
+    stroke(ann, (0.1, 0.1), (0.5, 0.5))
+    stroke(bob, (0.9, 0.1), (0.5, 0.5))
+    for page in two:
+        strokes(page, 2)
+        page.evaluate(
+            """() => new MutationObserver(() => {
+              if (document.querySelector("#connection").matches(".away")) globalThis.away = true;
+            }).observe(document.querySelector("#connection"), {attributes: true})"""
+        )
+    before = ann.evaluate(PARTS)
+    kill_worker(examples)
+    for page in two:
+        page.wait_for_function("() => globalThis.away")  # it says so
+        reads(page, "#connection", "Connected")
+        assert page.evaluate(PARTS) == before
+    bob.click("#undo")
+    strokes(ann, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.example_pages import reads
+from tests.example_steps import reads
 
 pytest_plugins = ["tests.browser", "tests.example_pages"]
 

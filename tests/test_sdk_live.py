@@ -203,3 +203,21 @@ def test_a_restart_of_the_server_is_a_pause(visit):
         assert page.evaluate("room.me === me")  # the object is the same, too
         page.evaluate("held = {dx: 1}")
         page.wait_for_function("() => room.me.x > 200")
+
+
+def test_a_crowd_comes_as_columns(visit):
+    with LiveServer(GAMES=f"{ROOT}/examples/crowd/crowd.py") as server:
+        page = visit(f"{server.page}healthz")
+        kinds = page.evaluate(
+            """async () => {
+              const {joinOrCreate} = await import('/tickstorm.js');
+              const room = window.room = await joinOrCreate('crowd', {name: 'Ada'});
+              room.sample();
+              await new Promise((done) => setTimeout(done, 500));
+              return Object.entries(room.sample()).map(([name, {count, x}]) => [name, count, x[0]]);
+            }"""
+        )
+        assert {name for name, count, x in kinds if count and x > 0} == {"fly", "lantern"}
+        assert page.evaluate("room.status") == "playing"
+        page.evaluate("room.leave()")
+        assert page.evaluate("room.status") == "closed"

@@ -164,7 +164,7 @@ export class Connection {
     try {
       socket = this.#wrap(new this.#WebSocket(this.#url, SUBPROTOCOL));
     } catch (error) {
-      this.#stop(`This address does not work: ${error.message}`);
+      this.#stop(error.message);
       return;
     }
     socket.binaryType = "arraybuffer";

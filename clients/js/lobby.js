@@ -17,7 +17,7 @@ function home() {
   const [own, base] = /^(https?:.*\/)tickstorm(?:\/lobby)?\.js/.exec(import.meta.url) ?? [];
   if (own && !own.includes("/node_modules/")) return base;
   if (globalThis.location) return new URL("/", location.href).href;
-  throw new Error('options.server: the address of the server is needed, as "https://play.example"');
+  throw new Error('options.server is needed, as "https://play.example"');
 }
 
 export class Lobby {
@@ -25,8 +25,7 @@ export class Lobby {
 
   constructor({ game, server, storage }) {
     this.game = game;
-    this.server = new URL(server ?? home()).href;
-    if (!this.server.endsWith("/")) this.server += "/";
+    this.server = (server ?? home()).replace(/\/?$/, "/");
     this.storage = storage ?? tabStorage();
   }
 

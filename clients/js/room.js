@@ -58,10 +58,9 @@ export class Room {
     return new Promise((resolve, reject) => {
       const room = new Room(lobby, place, options, socket);
       room.#joined = { resolve: () => resolve(room), reject };
-      const { watch, bot, auth } = options;
-      room.#connection.connect(options.name ?? "", {
-        ...(watch && { spectate: true }), ...(bot && { bot: true }), ...(auth && { options: auth }),
-      });
+      const { name = "", watch, auth } = options;
+      const spectate = watch && { spectate: true };
+      room.#connection.connect(name, { ...spectate, ...(auth && { options: auth }) });
     });
   }
 
@@ -300,8 +299,8 @@ export class Room {
    * for the next frame.
    */
   columns(kind, now = performance.now()) {
-    if (!this.#crowd) throw new Error(`${this.game} is no crowd: see sample and entities`);
-    return this.#crowd.columns(kind, now);
+    if (this.#crowd) return this.#crowd.columns(kind, now);
+    throw new Error(`${this.game} is no crowd`);
   }
 
   /** Numbers that a crowd's `rules()` tells pages. */
@@ -322,8 +321,8 @@ export class Room {
   }
 
   #kind(name) {
-    if (this.#crowd) throw new Error(`${this.game} is a crowd: see columns`);
-    return find(this.#state.byName, name, `${this.game} has no kind`);
+    const complaint = `${this.game} ${this.#crowd ? "is a crowd: see columns, no" : "has no"} kind`;
+    return find(this.#state?.byName ?? {}, name, complaint);
   }
 
   // -------------------------------------------------------------- what comes in
@@ -335,7 +334,9 @@ export class Room {
       this.#crowd.receive(message, now);
       return;
     }
-    if (!this.#state && !this.#crowd && type > WELCOME && type !== NOTICE) throw new WireError("no WELCOME came");
+    if (!this.#state && type > WELCOME && type !== NOTICE && type !== PONG) {
+      throw new WireError("no WELCOME came");
+    }
     switch (type) {
       case WELCOME: this.#enter(rest[0], now); break;
       case STATE:
@@ -369,7 +370,7 @@ export class Room {
     import("./crowd.js").then(({ Crowd }) => {
       this.#crowd = new Crowd({
         send: (bytes) => this.#connection.send(bytes), on: this.#on, check, onState,
-        clocks: { InputClock, PlaybackClock }, rttMs: () => this.#rttMs,
+        clocks: [InputClock, PlaybackClock], rttMs: () => this.#rttMs,
       });
       for (const message of early) this.#crowd.receive(...message);
     }).catch((error) => {
@@ -393,7 +394,11 @@ export class Room {
     this.id = welcome.room;
     this.#rttMs = now - this.#connection.helloAt;
     if (before && !welcome.resumed) this.#forget("the place in the room was lost");
-    if (!before) this.#declareInput(welcome.declaration.input);
+    const fields = welcome.declaration.input;
+    if (!before && fields) {
+      this.#fields = fields;
+      this.input = this.#idle = Object.fromEntries(fields.map(([name, , , , usual]) => [name, usual]));
+    }
     this.#stop();
     this.#restart();
   }
@@ -402,13 +407,6 @@ export class Room {
   #renewed() {
     if (globalThis.location?.reload) location.reload();
     else this.leave();
-  }
-
-  #declareInput(fields) {
-    if (!fields) return;
-    this.#fields = fields;
-    this.#idle = Object.fromEntries(fields.map(([name, , , , usual]) => [name, usual]));
-    this.#input = { ...this.#idle };
   }
 
   /** Clocks that know nothing yet: on another connection, or when the room went back in time. */
@@ -481,7 +479,8 @@ export class Room {
   }
 
   #status({ state, text, code, reason, attempts }) {
-    if (this.#joined && this.#refused(state, code, attempts)) {
+    const failed = state === "closed" || code === 1013 || attempts >= FIRST_ATTEMPTS;
+    if (this.#joined && failed) {
       const { reject } = this.#joined;
       this.#joined = null;
       const error = new Error(reason || text || "The room was left.");
@@ -503,11 +502,6 @@ export class Room {
     if (state === "playing" && before === "reconnecting") this.#on.call("reconnect");
     if (state === "closed") this.#on.call("leave", code, reason || text);
     if (state === "playing" && this.tickHz) this.#arm();
-  }
-
-  /** Does a status before the first state mean that there is no getting in? */
-  #refused(state, code, attempts) {
-    return state === "closed" || code === 1013 || (code !== 4007 && attempts >= FIRST_ATTEMPTS);
   }
 
   // -------------------------------------------------------------- the input's way out

@@ -90,8 +90,6 @@ export interface Options {
   WebSocket?: unknown;
   /** A bad network to try out. */
   net?: "fair" | "far" | "bad" | { latencyMs: number; jitterMs: number; stallPercent: number; stallMs: number };
-  /** Not a person. */
-  bot?: boolean;
   /** The game of a room that is named otherwise. */
   game?: string;
 }

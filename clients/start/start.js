@@ -39,6 +39,12 @@ function card({ name, title, capacity, page }) {
   return make("li", { className: name === "arena" ? "large" : "" }, link);
 }
 
+/** The arena first, then what is not known here, then the examples. */
+function place({ name }) {
+  const known = Object.keys(ABOUT).indexOf(name);
+  return known < 0 ? 0.5 : known;
+}
+
 /** How many play each game, in the rooms that are listed. */
 async function count() {
   const answer = await fetch("/api/rooms").then((response) => response.json()).catch(() => null);
@@ -74,7 +80,7 @@ function draw(now) {
 async function start() {
   try {
     const { games } = await (await fetch("/games.json")).json();
-    games.sort((a, b) => (b.name === "arena") - (a.name === "arena"));
+    games.sort((a, b) => place(a) - place(b));
     list.append(...games.map(card));
     note.textContent = games.length ? "" : "This server has no games yet.";
   } catch {

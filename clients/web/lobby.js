@@ -5,6 +5,7 @@
  * `Lobby.find(token)` answers with `{url, ticket, room}`; the page joins there.
  */
 
+const GAME = "arena"; // a server may have others beside it
 const LIST_MS = 3000;
 const FAR_WAIT_S = 2; // between attempts when the server doesn't say
 const CODE = /^[0-9A-Z]{8}$/;
@@ -143,7 +144,8 @@ export class Lobby {
         if (error.retryS) throw error;
       }
     }
-    const wanted = this.#room === null ? { quick: true } : { room: codeIn(this.#room) ?? this.#room };
+    const room = this.#room;
+    const wanted = room === null ? { quick: true, game: GAME } : { room: codeIn(room) ?? room };
     return this.#found(await ask("POST", "join", { ...wanted, watch, avoid }));
   }
 
@@ -169,7 +171,7 @@ export class Lobby {
     if (!this.shown || document.hidden) return;
     let rooms = [];
     try {
-      rooms = (await ask("GET", "rooms")).rooms;
+      rooms = (await ask("GET", "rooms")).rooms.filter(({ game }) => (game ?? GAME) === GAME);
       byId("rooms-note").textContent = "";
     } catch (error) {
       byId("rooms-note").textContent = error.message;
@@ -220,6 +222,7 @@ export class Lobby {
     try {
       this.#own = await ask("POST", "rooms", {
         key: this.#key,
+        game: GAME,
         name: form.name.value.trim(),
         public: form.public.checked,
         capacity,

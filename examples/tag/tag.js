@@ -22,10 +22,10 @@ function frame(now) {
     blob(pen, walker, RADIUS, colourOf(walker), walker.it);
     label(pen, `${walker.name} ${walker.points}`, walker.x, walker.y - RADIUS - 14, 15 / scale);
   }
-  const { round_s } = room.settings;
+  const [alone, { round_s }] = [walkers.length < 2, room.settings];
   $("#clock").textContent = Math.ceil(round_s - (room.time % round_s));
-  $("#role").textContent = walkers.length < 2 ? "Invite someone" : me?.it ? "You are it!" : "Run!";
-  $("#role").classList.toggle("it", Boolean(me?.it));
+  $("#role").textContent = alone ? "Invite someone" : me?.it ? "You are it!" : "Run!";
+  $("#role").classList.toggle("it", Boolean(me?.it && !alone));
   requestAnimationFrame(frame);
 }
 requestAnimationFrame(frame);
