@@ -130,6 +130,8 @@ def test_an_input_is_brought_into_range_held_and_let_go():
     world = make()
     world.join("Ada", False)
     assert world.players.push[0] == 1
+    held = {name: getattr(world.players, name).dtype.str for name in ("dx", "push", "drop")}
+    assert held == {"dx": "<i4", "push": "<f4", "drop": "|b1"}  # to be multiplied, and a mask
     world.step(rows)  # nobody is in row 9
     nobody = rows[:0]
     for _ in range(24):

@@ -277,6 +277,17 @@ def _code_of(check: Check) -> str:
     raise DeclarationError(f"a whole number from {low} to {high} is too large for a crowd's input")
 
 
+def _held(game: CrowdGame, name: str) -> str:
+    """The numpy code with which the table holds a field of the input: wide enough to reckon with
+    (one byte of -1 to 1 times 260 would be an overflow), and true or false where that is meant."""
+    check = game.checks.get(name)
+    if check is None or check.type is float:
+        return game.COMMAND[name].str
+    if check.type is bool:
+        return "?"
+    return "<i4" if check.high < 2**31 else "<i8"
+
+
 def columns_of(kind: Kind) -> list[tuple[str, str]]:
     """The columns of a kind's table: float32 in world units where there is a scale, and for places;
     all others as on the wire."""
@@ -316,7 +327,7 @@ class Running:
         for kind in game.KINDS:
             columns, slots = columns_of(kind), kind.most
             if kind is game.KINDS[0]:
-                fields = [(name, game.COMMAND[name].str) for name in game.COMMAND.names]
+                fields = [(name, _held(game, name)) for name in game.COMMAND.names]
                 columns, slots = [*columns, *fields, ("heard", "<i8")], players
             self.tables[kind.name] = Table(kind, columns, slots)
         self.players = self.tables[game.KINDS[0].name]
