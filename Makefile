@@ -11,8 +11,9 @@ GAMES ?= $(subst $(space),$(comma),$(strip game $(EXAMPLES)))
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: help setup run cluster restart-cluster test lint format echo bench compare report clean
+.PHONY: help setup run cluster restart-cluster test test-fast marks lint format docs echo bench compare report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -39,13 +40,21 @@ cluster: setup ## NODES=2 nodes with Redis, nginx and bots, at http://127.0.0.1:
 restart-cluster: setup ## restart the nodes of `make cluster` one by one, losing nobody
 	@$(BIN)/python deploy/cluster.py --restart
 
-test: setup lint ## all tests, in a real browser too
+test: setup lint $(DOCS_READY) ## all tests, in a real browser too
 	@sh tests/chromium.sh
 	@sh tests/typescript.sh >/dev/null || true
 	@sh tests/nginx.sh
 	@sh deploy/packages.sh redis-server || true
 	$(BIN)/python -m pytest -m 'not alone' --numprocesses 3 --dist loadfile
 	$(BIN)/python -m pytest -m alone
+
+test-fast: setup ## the tests that need no server and no browser, in under a minute
+	$(BIN)/python -m pytest -q server game tests/test_object_patches.py tests/test_house.py tests/test_snapshot.py tests/test_world.py tests/test_movement.py tests/test_combat.py tests/test_wire.py tests/test_inputs.py tests/test_seats.py tests/test_config.py
+
+marks: setup ## what is promised in absolute time, measured; wants the machine for itself
+	@mkdir -p results && rm -f results/marks.jsonl
+	MARKS=$(CURDIR)/results/marks.jsonl $(BIN)/python -m pytest -m alone tests; status=$$?; \
+	$(BIN)/python -m tests.marks results/marks.jsonl; exit $$status
 
 lint: setup ## style and common mistakes
 	$(BIN)/ruff check .
@@ -54,6 +63,13 @@ lint: setup ## style and common mistakes
 format: setup ## bring the code into the common format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(DOCS_READY) ## the documentation as a site, in build/docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
+
+$(DOCS_READY): $(READY)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	@touch $@
 
 bench: setup ## the load benchmark, 500 players for 20 s
 	$(BIN)/python -m bench crowd

@@ -10,16 +10,9 @@ here and described in `tickstorm.games.game`. In reading order:
 * `combat.py`: guns, shots, fair hits; `orbs.py`: things to collect; `grid.py`: who is
   near what.
 
-To make a game of your own:
-
-1. declare your kinds; the first is the players', one row per slot.
-   `SELF` is what a player knows of itself, `COMMAND` what a client may intend;
-2. write a world with the methods of `tickstorm.games.world.World`. Keep it a pure
-   function of its settings, seed and calls, and everything in columns: the journal
-   then brings it back, and a thousand players cost hardly more than ten;
-3. export the names below from your module, and name it in the option `GAMES`;
-4. `clients/web/` and `clients/bots/` read positions and columns from the declaration
-   they receive; what they draw and how they play is yours to change.
+It has the whole interface of `tickstorm.games.game` to itself, for it predicts to the bit, fights
+with rewound time and packs its rows by hand. A crowd of your own is a class that derives from
+`tickstorm.World` (`tickstorm new mygame --preset crowd`), of which all this follows.
 """
 
 from __future__ import annotations
@@ -55,11 +48,13 @@ __all__ = [
     "load_world",
     "name",
     "page",
+    "services",
     "title",
 ]
 
 name = "arena"
 title = "Arena"
+services = ("board", "chat", "feed", "heat", "scores")
 page = Path(__file__).parent.parent / "clients" / "web"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.live_server import ROOT, LiveServer
 
-NAMES = ("tag", "tictactoe", "board", "chat", "crazy")
+NAMES = ("tag", "tictactoe", "board", "chat", "crazy", "crowd")
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 DESK = {"viewport": {"width": 1280, "height": 800}}

@@ -12,6 +12,7 @@ import pytest
 import game
 from clients.bots import wire
 from tests.live_server import LiveServer
+from tests.marks import mark
 from tests.raw_client import Neighbours, RawClient, connect, frame, read_all, request, upgrade
 from tests.test_wire import BYTES, WRONG
 from tickstorm.lobby import tokens
@@ -22,7 +23,7 @@ SECRET = "a secret of the tests"
 @pytest.fixture(scope="module")
 def arena():
     """A server with bots that play on through everything that happens in this file."""
-    with LiveServer(SECRET=SECRET, GRACE_SECONDS=2) as live:
+    with LiveServer(SECRET=SECRET, GRACE_SECONDS=2, MAX_CONNECTIONS_PER_ADDRESS=8000) as live:
         neighbours = Neighbours(live.url, 8)
         until = time.monotonic() + 20
         while live.health()["players"] < 8 and time.monotonic() < until:
@@ -164,7 +165,7 @@ def test_silence_instead_of_hello_is_ended(arena):
         began = time.monotonic()
         assert client.close_code(seconds=8) == 4003
         assert pings.close_code(seconds=2) == 4003
-        assert 3 < time.monotonic() - began < 7
+        mark("a slow HELLO is ended, s", time.monotonic() - began, 3, 7)
 
 
 def test_only_spectators_look(arena, player):

@@ -14,6 +14,7 @@ import pytest
 
 from tests.live_server import ROOT, free_port
 from tests.lobby_client import Player, api, joined, playing
+from tests.marks import mark
 
 pytestmark = pytest.mark.alone
 
@@ -99,7 +100,11 @@ def test_a_cluster_is_one_address_and_restarts_without_losing_anybody(public, tm
     assert restarted.returncode == 0 and said.count("restarted in") == 2, said
     assert playing(page) == slot
     assert page.evaluate("() => sessionStorage.getItem('tickstorm.room')") == room
-    assert page.evaluate("() => window.gapMs") < 1000
+    mark(
+        "longest gap in a page while a cluster restarts, ms",
+        page.evaluate("() => window.gapMs"),
+        high=1000,
+    )
     friend.listen(seconds=1)
     assert friend.code == 1012
     url = public.replace("http", "ws") + friend.notices[-1][2].lstrip("/")

@@ -25,6 +25,7 @@ import pytest
 
 from clients.bots import wire
 from tests.live_server import LiveServer
+from tests.marks import mark
 from tests.raw_client import ROOT, RawClient, connect, frame, request, upgrade
 from tests.test_bad_input import FRAMES
 from tests.test_wire import BYTES
@@ -296,7 +297,7 @@ def test_slow_headers_on_hundreds_of_sockets(siege):
                 honest.join("late")
                 honest.say(wire.encode_leave())
                 honest.close_code()
-            assert time.monotonic() - began < 3
+            mark("joining beside slow requests, s", time.monotonic() - began, high=3)
 
     siege.endures(attack)
     assert siege.live.health()["refused"]["overdue"] > 0

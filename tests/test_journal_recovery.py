@@ -116,13 +116,58 @@ def test_recovery_stops_before_a_tick_that_cannot_be_repeated(tmp_path):
     assert journal.recover(game, tmp_path, expected()).world.tick == 119
 
 
-def test_a_journal_that_crashes_again_on_the_same_tick_is_set_aside(tmp_path):
+def first_tick(folder, back) -> Match:
+    """A room that is back begins its first tick."""
+    match = Match(folder, world=back.world, sessions=back.sessions)
+    match.journal.tick_begins(back.world.tick + 1)
+    return match
+
+
+def test_a_journal_that_crashes_again_in_the_same_tick_is_set_aside(tmp_path):
     folder = tmp_path / "arena"
     recorded(folder)
-    assert journal.recover(game, folder, expected()) is not None  # and the worker dies at once
+    for _ in range(2):
+        first_tick(folder, journal.recover(game, folder, expected())).end()  # and the worker dies
     assert journal.recover(game, folder, expected()) is None
     (aside,) = tmp_path.glob("arena.aside-*")
     assert "tick 130" in (aside / "reason.txt").read_text()
+
+
+def test_a_room_that_crashes_after_the_record_of_each_first_tick_is_set_aside_too(tmp_path):
+    folder = tmp_path / "arena"
+    recorded(folder)
+    for _ in range(2):
+        match = first_tick(folder, journal.recover(game, folder, expected()))
+        match.play(1)
+        match.end()
+    assert journal.recover(game, folder, expected()) is None
+
+
+def test_kills_within_ticks_of_each_recovery_do_not_cost_the_match(tmp_path):
+    recorded(tmp_path)
+    for tick in (130, 132, 134, 136):
+        back = journal.recover(game, tmp_path, expected())
+        assert back.world.tick == tick
+        match = first_tick(tmp_path, back)
+        match.play(1)
+        match.journal.tick_ends()
+        match.play(1)
+        match.end()  # without a word, as a kill does
+
+
+def test_a_room_that_waits_for_its_turn_while_another_crashes_is_innocent(tmp_path):
+    recorded(tmp_path)
+    for _ in range(6):  # it is brought back, and the worker dies of the other before it ticks
+        assert journal.recover(game, tmp_path, expected()).world.tick == 130
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "5", "{}", '["a", 1]', "[1, 2, 3]", "[" * 9999])
+def test_a_note_of_attempts_that_is_none_does_not_cost_a_good_journal(tmp_path, content):
+    folder = tmp_path / "arena"
+    recorded(folder)
+    (folder / "attempts.json").write_text(content)
+    assert journal.recover(game, folder, expected()).world.tick == 130
+    assert list(folder.glob("attempts.json.damaged-*"))
 
 
 def test_a_crash_somewhere_else_is_recovered_from_again(tmp_path):

@@ -30,6 +30,7 @@ from tickstorm.protocol.names import clean
         ("\u2800\u115f\u1160\uffa0", ""),
         ("", ""),
         ("☄️ 流星", "☄️ 流星"),
+        ("Z\u0335\u0336\u0337\u0338\u0321y", "Z\u0335\u0336\u0337y"),  # marks piled up
     ],
 )
 def test_names_are_cleaned(text, cleaned):

@@ -16,6 +16,8 @@ from websockets.uri import parse_uri
 import game
 from clients.bots.__main__ import Crowd
 from tests.live_server import LiveServer
+from tests.lobby_client import Player, api, joined
+from tests.marks import mark
 from tickstorm.records import journal
 
 ODD_RULES = Path(__file__).parent / "odd_rules"
@@ -281,9 +283,42 @@ def test_a_stop_with_players_takes_less_than_five_seconds(number):
         gevent.sleep(0.5)
         began = time.monotonic()
         server.signal(number)
-        while server.process.poll() is None and time.monotonic() < began + 8:
+        while server.process.poll() is None and time.monotonic() < began + 30:
             gevent.sleep(0.02)
-        assert time.monotonic() - began < 5
+        mark("a stop with players, s", time.monotonic() - began, high=5)
         assert server.process.poll() == 0
         assert "Traceback" not in server.log()
         assert journal.verify(game, folder(server)).ok
+
+
+def test_a_second_kill_within_ticks_of_the_recovery_loses_no_match():
+    with LiveServer(ORBS=400, WORLD_SIZE=2048, GRACE_SECONDS=60) as server:
+        with Watched(server, 3) as crowd:
+            gevent.sleep(1)
+            for times in range(1, 4):
+                kill_worker(server)
+                crowd.wait(lambda n=times: len(ticks_of_return(server)) == n, "the room")
+            server.wait_until_up()
+            assert server.health()["players"] == 3
+        assert "set aside" not in server.log()
+        first, *later = ticks_of_return(server)
+        assert first > 0 and all(tick >= first for tick in later)
+
+
+def test_an_innocent_room_is_not_set_aside_with_one_that_crashes_again_and_again():
+    with LiveServer(**hanging(GRACE_SECONDS=60)) as server:
+        innocent = joined(server.page, "Ada", room=created(server.page))
+        with Watched(server, 2) as crowd:
+            crowd.wait(lambda: "set aside" in server.log(), "the journal to be set aside")
+        crowd.wait(lambda: server.health()["rooms"] == 2, "both rooms")
+        rooms = folder(server).parent
+        assert [path.name.partition(".")[0] for path in rooms.glob("*.aside-*")] == ["arena"]
+        back = Player(innocent.place["url"], token=innocent.welcome["token"])
+        assert back.welcome["resumed"]
+
+
+def created(page: str, **settings) -> str:
+    """The id of a new room."""
+    status, place = api(page, "POST", "/api/rooms", {"key": os.urandom(8).hex(), **settings})
+    assert status == 201, place
+    return place["room"]

@@ -511,6 +511,7 @@ def test_a_hello_and_a_goodbye_in_one_packet_are_both_heard(arena):
 def test_a_dropped_player_is_kept_for_the_grace_period_and_not_longer(tmp_path):
     with opened(tmp_path, GRACE_SECONDS=3) as arena:
         peer, witness = arena.join("gone"), arena.join("witness")
+        peer.input()
         arena.tick(2)
         peer.sock.close()
         arena.peers.remove(peer)
@@ -518,6 +519,38 @@ def test_a_dropped_player_is_kept_for_the_grace_period_and_not_longer(tmp_path):
         assert arena.room.players == 2
         arena.tick(2 * HZ, witness.input)
         assert arena.room.players == 1
+
+
+def test_who_never_did_anything_has_no_grace_period(tmp_path):
+    with opened(tmp_path, GRACE_SECONDS=3) as arena:
+        peer, witness = arena.join("ghost"), arena.join("witness")
+        arena.tick(2)
+        peer.sock.close()
+        arena.peers.remove(peer)
+        arena.tick(2, witness.input)
+        assert (arena.room.players, arena.room.away) == (1, 0)
+
+
+def test_who_is_away_the_longest_goes_first_when_the_room_is_full(tmp_path):
+    with opened(tmp_path, GRACE_SECONDS=60, MAX_PLAYERS=3) as arena:
+        peers = [arena.join(name) for name in ("first", "second", "third")]
+        for peer in peers[:2]:
+            peer.input()
+            arena.tick(2)
+            peer.sock.close()
+            arena.peers.remove(peer)
+            arena.tick(2)
+        assert arena.room.away == 2
+        early = arena.peer()
+        early.say(wire.encode_hello("too early"))
+        wait(early.answered)
+        assert early.close_code == 1013  # they may be on their way back
+        arena.tick(4 * HZ, peers[2].input)
+        arena.join("newcomer")
+        arena.tick(1)
+        assert sorted(s.name for s in arena.room.sessions.values()) == [
+            "newcomer", "second", "third",
+        ]  # fmt: skip
 
 
 def test_a_spectator_alone_in_an_empty_room_and_looking_at_nobody_is_harmless(arena):

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from tickstorm.protocol.wire import NO_SLOT
-from tickstorm.rooms.seats import CALM_S, DEAD_S, FROZEN_S, NEVER, SILENT_S, SLOWEST, STRIKES, Seats
+from tickstorm.rooms.seats import (
+    CALM_S,
+    DEAD_S,
+    FROZEN_S,
+    NEVER,
+    SILENT_S,
+    SLOWEST,
+    STRIKES,
+    SYNC_BYTES_S,
+    Seats,
+)
 
 HZ = 20
 
@@ -167,3 +177,21 @@ def test_every_seat_is_given_out_once_and_again_when_it_is_free():
     assert [seats.take() for _ in range(4)] == [0, 1, 2, 3]
     seats.free(2)
     assert seats.take() == 2
+
+
+def test_a_full_snapshot_that_was_asked_for_puts_off_the_next_by_its_size():
+    seats, hz = Seats(3), 20
+    for seat in (0, 1, 2):
+        seats.attach(seat, 10, 60)
+        seats.baseline_tick[seat] = 10
+    seats.wants_full[[0, 1]] = True
+    seats.grant(11)
+    assert seats.baseline_tick.tolist() == [NEVER, NEVER, 10]
+    sizes = np.array([2 * SYNC_BYTES_S, 100, 5000])
+    seats.pay(11, np.array([0, 1, 2]), sizes, hz)
+    seats.baseline_tick[:] = 11
+    seats.wants_full[:] = True
+    seats.grant(12)
+    assert (seats.baseline_tick == NEVER).tolist() == [False, True, True]
+    seats.grant(11 + 2 * hz)
+    assert seats.baseline_tick[0] == NEVER

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import stat
 
@@ -66,3 +67,22 @@ def test_a_configured_secret_needs_no_file(tmp_path):
     assert key == tokens.load_key("correct horse", str(tmp_path / "other"))
     assert key != tokens.load_key("battery staple", str(tmp_path / "none"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("size", [0, 1, 31])
+def test_a_key_that_is_too_short_is_refused(tmp_path, size):
+    (tmp_path / "secret").write_bytes(bytes(size))
+    with pytest.raises(tokens.BadKey, match="Delete it"):
+        tokens.load_key("", str(tmp_path))
+
+
+def test_a_disk_that_is_full_at_the_first_start_leaves_no_key_behind(tmp_path, monkeypatch):
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            tokens.load_key("", str(tmp_path))
+    assert not list(tmp_path.iterdir())
+    assert tokens.load_key("", str(tmp_path)) == tokens.load_key("", str(tmp_path))

@@ -20,9 +20,9 @@ SPEED = 350.0  # units/s, about what a ship flies at full thrust
 # answers one row per frame: [ms, playback tick, delay, [[id, x, y, angle], …]].
 RUN = """async ({kind, tickHz, arrivals, frames}) => {
   const {compile} = await import('/wire.js');
-  const {KnownKind} = await import('/world.js');
+  const {KnownKind} = await import('/tickstorm/columns.js');
   const {PlaybackClock} = await import('/tickstorm/clock.js');
-  const {Interpolation} = await import('/interpolation.js');
+  const {Interpolation} = await import('/tickstorm/smooth.js');
   const known = new KnownKind(compile([[kind], [], []]).kinds[0]);
   const clock = new PlaybackClock(tickHz);
   const interpolation = new Interpolation(known.kind, tickHz);

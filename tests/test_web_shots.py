@@ -11,7 +11,7 @@ pytest_plugins = ["tests.browser"]
 
 SHOTS = """async ({kind, rules}) => {
   const {compile} = await import('/wire.js');
-  const {KnownKind} = await import('/world.js');
+  const {KnownKind} = await import('/tickstorm/columns.js');
   const {Shots} = await import('/shots.js');
   const known = new KnownKind(compile([[kind], [], []]).kinds[0]);
   const shots = new Shots(known.kind, rules, 5);

@@ -166,7 +166,7 @@ def test_the_head_brings_the_own_ship_to_the_last_bit(page):
 # Entities of every kind that live, move, jump and die, seen by a page that misses snapshots.
 
 TAKE = f"""async ([declaration, snapshots]) => {{{HELPERS}
-  const {{World}} = await import('/world.js');
+  const {{World}} = await import('/tickstorm/columns.js');
   const world = new World(w.compile(declaration));
   return snapshots.map(([head, body]) => {{
     world.apply({{...head, self: {{}}}}, bytes(body));
@@ -287,7 +287,7 @@ def test_a_body_that_contradicts_what_is_known_is_refused_and_a_full_one_mends_i
 ):
     got = page.evaluate(
         f"""async ([declaration, head, body]) => {{{HELPERS}
-          const {{World}} = await import('/world.js');
+          const {{World}} = await import('/tickstorm/columns.js');
           const world = new World(w.compile(declaration));
           world.apply({{tick: 5, flags: 1, baseline_age: 0}}, new Uint8Array([0]));
           let reason = '';

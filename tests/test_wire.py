@@ -201,7 +201,7 @@ def test_the_page_reads_the_golden_messages_and_snapshots(page):
     got = page.evaluate(
         """async ([declaration, messages, snapshots]) => {
           const w = await import('/wire.js');
-          const {World} = await import('/world.js');
+          const {World} = await import('/tickstorm/columns.js');
           const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
           const plain = (value) => value instanceof Uint8Array ? {bin: [...value]}
             : Array.isArray(value) ? value.map(plain) : value;

@@ -21,10 +21,12 @@ class Kept:
         self._path = path
         self._tokens: dict[str, dict[str, str]] = {}
         try:
-            self._tokens = json.loads(path.read_text())
+            kept = json.loads(path.read_text())
             path.unlink()
-        except (OSError, ValueError):
-            pass  # there is none, or none that can be used
+        except (OSError, ValueError, RecursionError):
+            return  # there is none, or none that can be used
+        if isinstance(kept, dict) and all(map(_tokens_of_a_room, kept.values())):
+            self._tokens = kept
 
     def take(self, room: str, number: int) -> str | None:
         """The token of a bot, if it has one."""
@@ -43,3 +45,7 @@ class Kept:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
         with os.fdopen(os.open(self._path, flags, 0o600), "w") as file:
             json.dump(tokens, file)
+
+
+def _tokens_of_a_room(kept: object) -> bool:
+    return isinstance(kept, dict) and all(isinstance(token, str) for token in kept.values())

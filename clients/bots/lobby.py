@@ -39,7 +39,7 @@ class Lobby:
         says that this helps. Raises `Dropped` with the status."""
         until = time.monotonic() + PATIENCE_S
         status, answer = self._post("/api/join", wanted)
-        while status == 503 and time.monotonic() < until:
+        while status in (429, 503) and time.monotonic() < until:
             gevent.sleep(AGAIN_S)
             status, answer = self._post("/api/join", wanted)
         if status != 200:

@@ -50,6 +50,7 @@ class Rooms:
         """Bots by room. The server's own rooms are not among them: `--players` is for those."""
         try:
             noted = json.loads(self._notes.read_text())
-        except (OSError, ValueError):
-            return {}
-        return {room: bots for room, (_, own, bots) in noted.items() if bots and not own}
+            rows = [(room, own, int(bots)) for room, (_, own, bots) in noted.items()]
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+            return {}  # the server says what is wrong with it
+        return {room: bots for room, own, bots in rows if bots > 0 and not own}

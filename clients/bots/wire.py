@@ -176,10 +176,10 @@ _ROLES = ("delta", "state", "static")
 
 
 def _dtype(fields: list) -> np.dtype:
-    for name, code in fields:
+    for name, code, *_ in fields:
         if not isinstance(name, str) or not _DTYPE.fullmatch(code):
             raise WireError(f"column {name!r} of unknown dtype {code!r}")
-    return np.dtype([(name, "<" + code) for name, code in fields])
+    return np.dtype([(name, "<" + code) for name, code, *_ in fields])
 
 
 def kind_schema(declared: list) -> KindSchema:

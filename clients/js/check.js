@@ -10,7 +10,7 @@ const TYPES = {
   float: [Number.isFinite, "a number"],
   bool: [(value) => value === !!value, "true or false"],
   str: [(value) => value === `${value}`, "a text"],
-  bytes: [(value) => value instanceof Uint8Array, "a Uint8Array"],
+  bytes: [(value) => value instanceof Uint8Array, "bytes"],
   list,
   tuple: list,
   dict: [(value) => value?.constructor === Object, "an object"],

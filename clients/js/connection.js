@@ -164,7 +164,7 @@ export class Connection {
     try {
       socket = this.#wrap(new this.#WebSocket(this.#url, SUBPROTOCOL));
     } catch (error) {
-      this.#stop(`This address does not work: ${error.message}`);
+      this.#stop(error.message);
       return;
     }
     socket.binaryType = "arraybuffer";
@@ -217,7 +217,7 @@ export class Connection {
       }
       if (this.#joined && this.status.state !== "playing") this.#say("playing", "");
     } catch (error) {
-      if (!(error instanceof WireError)) throw error;
+      if (error.name !== "WireError") throw error; // it may be of another copy, see crowd.js
       console.warn(`bad message from the server: ${error.message}`);
       // What cannot be read leaves us behind: a whole state mends it, a new connection surely.
       if (++this.#bad < BAD_MESSAGES) this.send(encodeSync());

@@ -10,10 +10,6 @@ export class Listeners {
     return () => all.delete(callback);
   }
 
-  has(key) {
-    return (this.#byKey.get(key)?.size ?? 0) > 0;
-  }
-
   call(key, ...args) {
     for (const callback of this.#byKey.get(key) ?? []) attempt(callback, ...args);
   }

@@ -17,17 +17,15 @@ function home() {
   const [own, base] = /^(https?:.*\/)tickstorm(?:\/lobby)?\.js/.exec(import.meta.url) ?? [];
   if (own && !own.includes("/node_modules/")) return base;
   if (globalThis.location) return new URL("/", location.href).href;
-  throw new Error('options.server: the address of the server is needed, as "https://play.example"');
+  throw new Error('options.server is needed, as "https://play.example"');
 }
 
 export class Lobby {
-  #avoid = []; // nodes that did not answer
-  #node = "";
+  #node = ""; // that was found last
 
   constructor({ game, server, storage }) {
     this.game = game;
-    this.server = new URL(server ?? home()).href;
-    if (!this.server.endsWith("/")) this.server += "/";
+    this.server = (server ?? home()).replace(/\/?$/, "/");
     this.storage = storage ?? tabStorage();
   }
 
@@ -61,10 +59,10 @@ export class Lobby {
 
   /** A place: `{url, ticket, room, …}`. `wanted`: one of room, code, quick, token; and watch. */
   async find(wanted) {
-    const { game } = this;
-    const place = await this.ask("join", { ...wanted, game, avoid: this.#avoid });
-    this.#avoid = [];
-    this.#node = place.node ?? "";
+    const avoid = this.#node ? [this.#node] : []; // whoever asks again had no answer there,
+    this.#node = ""; // but the next time it may be back
+    const place = await this.ask("join", { ...wanted, game: this.game, avoid });
+    this.#node = place.node;
     return { ...place, url: this.socketUrl(place.url) };
   }
 
@@ -88,14 +86,6 @@ export class Lobby {
 
   forget() {
     this.storage.removeItem(this.#lastKey);
-  }
-
-  /**
-   * The place that was found did not answer: the next one is to be elsewhere. Every other time
-   * it may be the same again, for there may be no other one.
-   */
-  avoid() {
-    this.#avoid = this.#node && this.#avoid.length === 0 ? [this.#node] : [];
   }
 
   /** A place's websocket, as secure as the server's pages. */

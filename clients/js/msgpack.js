@@ -4,7 +4,9 @@
  */
 
 /** The server's bytes break the protocol. */
-export class WireError extends Error {}
+export class WireError extends Error {
+  name = "WireError"; // the same from a copy of this module
+}
 
 /** A reference to an entity, as it travels. */
 export class Ref {
@@ -131,7 +133,7 @@ class Packer {
   size = 0;
 
   value(value, depth) {
-    if (depth > MAX_DEPTH) throw new Error("nested too deeply to be sent");
+    if (depth > MAX_DEPTH) throw new WireError("nested too deeply");
     if (value === null || value === undefined) this.byte(0xc0);
     else if (typeof value === "boolean") this.byte(value ? 0xc3 : 0xc2);
     else if (typeof value === "number") this.number(value);

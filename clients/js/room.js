@@ -20,6 +20,7 @@ const CATCH_UP_TICKS = 3; // after a hiccup; what is older is too late anyway
 const RTT_SAMPLES = 10;
 const REPORTS_PER_S = 4; // about so many inputs are reported on
 const FIRST_ATTEMPTS = 3; // to get in
+const NO_SLOT = 65535; // of a spectator in a crowd
 
 export class Room {
   #lobby;
@@ -27,6 +28,7 @@ export class Room {
   #welcome = null;
   #declaration = ""; // as it came
   #state = null;
+  #crowd = null; // in a room for crowds: see crowd.js
   #on = new Listeners();
   #told = "connecting"; // the status that the page was told last
   #joined; // {resolve, reject} until the first state
@@ -56,10 +58,9 @@ export class Room {
     return new Promise((resolve, reject) => {
       const room = new Room(lobby, place, options, socket);
       room.#joined = { resolve: () => resolve(room), reject };
-      const { watch, bot, auth } = options;
-      room.#connection.connect(options.name ?? "", {
-        ...(watch && { spectate: true }), ...(bot && { bot: true }), ...(auth && { options: auth }),
-      });
+      const { name = "", watch, auth } = options;
+      const spectate = watch && { spectate: true };
+      room.#connection.connect(name, { ...spectate, ...(auth && { options: auth }) });
     });
   }
 
@@ -76,9 +77,9 @@ export class Room {
       place: {
         ticket: place.ticket,
         room: place.room,
-        find: place.replay ? null : (token) => {
-          lobby.avoid();
-          return lobby.find(token ? { token } : { room: this.id, watch });
+        find: place.replay ? null : async (token) => {
+          const { id } = this;
+          return (token && !watch && await lobby.back(id)) || lobby.find({ room: id, watch });
         },
       },
       onMessage: (message, bytes, now) => this.#receive(message, now),
@@ -91,7 +92,7 @@ export class Room {
 
   /** The room's own fields, with `onAdd`, `onRemove`, `listen`. */
   get state() {
-    return this.#state.room;
+    return this.#state?.room ?? null;
   }
 
   /** All entities of a kind, live; not to be changed. */
@@ -106,11 +107,12 @@ export class Room {
 
   /** One's own player as the server knows it; null for a spectator. */
   get me() {
-    return this.#state.me;
+    return (this.#crowd ?? this.#state).me;
   }
 
+  /** All players; of a crowd none, for those are in `columns`. */
   get players() {
-    return this.#state.kinds[1].entities;
+    return this.#state?.kinds[1].entities ?? [];
   }
 
   /** The entities of a kind that are one's own. */
@@ -119,11 +121,11 @@ export class Room {
   }
 
   get game() {
-    return this.#welcome.game;
+    return this.#welcome.game ?? this.#lobby.game;
   }
 
   get settings() {
-    return this.#welcome.settings;
+    return this.#welcome.settings ?? {};
   }
 
   /** One's id, the same over every return. */
@@ -132,7 +134,7 @@ export class Room {
   }
 
   get spectator() {
-    return this.#welcome.spectator === true;
+    return this.#welcome.spectator === true || this.#welcome.slot === NO_SLOT;
   }
 
   /** For `reconnect`: a secret. */
@@ -156,7 +158,7 @@ export class Room {
   }
 
   get tick() {
-    return this.#state.tick;
+    return (this.#crowd ?? this.#state).tick;
   }
 
   get tickHz() {
@@ -187,7 +189,7 @@ export class Room {
 
   /** `callback()` after each change of anything. */
   onChange(callback) {
-    return this.#state.on.add("change", () => callback(this));
+    return (this.#state?.on ?? this.#on).add("change", () => callback(this));
   }
 
   /** `callback(text)` when the connection is gone, and the way back is being sought. */
@@ -213,10 +215,14 @@ export class Room {
 
   /** The input that is held from now on; fields left out are as if nothing was done. */
   get input() {
-    return this.#input;
+    return this.#crowd ? this.#crowd.input : this.#input;
   }
 
   set input(input) {
+    if (this.#crowd) {
+      this.#crowd.input = input;
+      return;
+    }
     if (!this.#fields) throw new Error(`${this.game} takes no input: its room declares none`);
     for (const name of Object.keys(input)) find(this.#idle, name, "input has no field");
     for (const [name, type, low, high] of this.#fields) {
@@ -242,6 +248,10 @@ export class Room {
 
   #call(name, args, id) {
     if (this.status === "closed") throw new Error(`${name}: the room was left`);
+    if (this.#crowd) {
+      this.#crowd.say(name, args);
+      return;
+    }
     const { messages } = this.#welcome.declaration;
     const declared = find(messages, name, `${this.game} has no message`);
     if (args.length > declared.length) {
@@ -271,6 +281,7 @@ export class Room {
    * used again for the next frame.
    */
   sample(now = performance.now()) {
+    if (this.#crowd) return this.#crowd.sample(now);
     if (!this.tickHz) {
       return Object.fromEntries(this.#state.kinds.slice(1).map((kind) => [kind.name, kind.entities]));
     }
@@ -280,6 +291,21 @@ export class Room {
     const own = this.#prediction && this.#interpolation.of(this.me);
     if (own) this.#prediction.draw(now, this.#inputClock.tickAt(now), this.#held, own);
     return drawn;
+  }
+
+  /**
+   * A crowd's kind to draw at `now`, as columns: rows `0..count` of `ids` and of each column, in
+   * world units; `vx` and `vy` of what moves; `mine` is one's own row, or -1. They are used again
+   * for the next frame.
+   */
+  columns(kind, now = performance.now()) {
+    if (this.#crowd) return this.#crowd.columns(kind, now);
+    throw new Error(`${this.game} is no crowd`);
+  }
+
+  /** Numbers that a crowd's `rules()` tells pages. */
+  get rules() {
+    return this.#crowd?.rules ?? {};
   }
 
   /**
@@ -295,14 +321,22 @@ export class Room {
   }
 
   #kind(name) {
-    return find(this.#state.byName, name, `${this.game} has no kind`);
+    const complaint = `${this.game} ${this.#crowd ? "is a crowd: see columns, no" : "has no"} kind`;
+    return find(this.#state?.byName ?? {}, name, complaint);
   }
 
   // -------------------------------------------------------------- what comes in
 
   #receive(message, now) {
     const [type, ...rest] = message;
-    if (!this.#state && type > WELCOME && type !== NOTICE) throw new WireError("no WELCOME came");
+    if (type === WELCOME && rest[0].kind !== "objects") this.#enterCrowd(rest[0], now);
+    if (this.#crowd && type !== PONG) {
+      this.#crowd.receive(message, now);
+      return;
+    }
+    if (!this.#state && type > WELCOME && type !== NOTICE && type !== PONG) {
+      throw new WireError("no WELCOME came");
+    }
     switch (type) {
       case WELCOME: this.#enter(rest[0], now); break;
       case STATE:
@@ -320,12 +354,33 @@ export class Room {
     }
   }
 
-  #enter(welcome, now) {
-    if (welcome.kind !== "objects") {
-      this.#joined?.reject(new Error(`${welcome.game ?? "the game"} is one for crowds`));
+  /** What a crowd needs is loaded when one is met; messages wait for it. */
+  #enterCrowd(welcome, now) {
+    this.#welcome = welcome;
+    this.id = welcome.room;
+    this.#rttMs = now - this.#connection.helloAt;
+    if (this.#crowd) return;
+    const early = [];
+    this.#crowd = { receive: (...message) => early.push(message), stop() {}, tick: 0, me: null };
+    const onState = (tick, at) => {
+      this.#known = { tick, at };
+      this.#joined?.resolve();
+      this.#joined = null;
+    };
+    import("./crowd.js").then(({ Crowd }) => {
+      this.#crowd = new Crowd({
+        send: (bytes) => this.#connection.send(bytes), on: this.#on, check, onState,
+        clocks: [InputClock, PlaybackClock], rttMs: () => this.#rttMs,
+      });
+      for (const message of early) this.#crowd.receive(...message);
+    }).catch((error) => {
+      this.#joined?.reject(error);
+      this.#joined = null;
       this.leave();
-      return;
-    }
+    });
+  }
+
+  #enter(welcome, now) {
     const declaration = JSON.stringify(welcome.declaration);
     if (this.#state && declaration !== this.#declaration) {
       this.#renewed();
@@ -339,7 +394,11 @@ export class Room {
     this.id = welcome.room;
     this.#rttMs = now - this.#connection.helloAt;
     if (before && !welcome.resumed) this.#forget("the place in the room was lost");
-    if (!before) this.#declareInput(welcome.declaration.input);
+    const fields = welcome.declaration.input;
+    if (!before && fields) {
+      this.#fields = fields;
+      this.input = this.#idle = Object.fromEntries(fields.map(([name, , , , usual]) => [name, usual]));
+    }
     this.#stop();
     this.#restart();
   }
@@ -348,13 +407,6 @@ export class Room {
   #renewed() {
     if (globalThis.location?.reload) location.reload();
     else this.leave();
-  }
-
-  #declareInput(fields) {
-    if (!fields) return;
-    this.#fields = fields;
-    this.#idle = Object.fromEntries(fields.map(([name, , , , usual]) => [name, usual]));
-    this.#input = { ...this.#idle };
   }
 
   /** Clocks that know nothing yet: on another connection, or when the room went back in time. */
@@ -427,7 +479,8 @@ export class Room {
   }
 
   #status({ state, text, code, reason, attempts }) {
-    if (this.#joined && this.#refused(state, code, attempts)) {
+    const failed = state === "closed" || code === 1013 || attempts >= FIRST_ATTEMPTS;
+    if (this.#joined && failed) {
       const { reject } = this.#joined;
       this.#joined = null;
       const error = new Error(reason || text || "The room was left.");
@@ -451,11 +504,6 @@ export class Room {
     if (state === "playing" && this.tickHz) this.#arm();
   }
 
-  /** Does a status before the first state mean that there is no getting in? */
-  #refused(state, code, attempts) {
-    return state === "closed" || code === 1013 || (code !== 4007 && attempts >= FIRST_ATTEMPTS);
-  }
-
   // -------------------------------------------------------------- the input's way out
 
   /** What is held; in a hidden tab nobody holds anything. */
@@ -464,6 +512,7 @@ export class Room {
   }
 
   #stop() {
+    this.#crowd?.stop();
     clearTimeout(this.#timer);
     this.#timer = 0;
   }

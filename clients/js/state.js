@@ -401,7 +401,6 @@ export class State {
   #tell() {
     const [news, changed] = [this.#news, [...this.#changed]];
     for (const [on, key, subject, detail] of news) {
-      if (!on.has(key)) continue;
       if (!key.startsWith("set ")) on.call(key, this.resolve(subject), detail);
       else if (isOpen(detail) || subject[key.slice(4)] !== detail) {
         on.call(key, subject[key.slice(4)], detail);

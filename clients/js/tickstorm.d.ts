@@ -55,6 +55,19 @@ export type RoomState<G extends Game> = Entity<G["state"]> & {
 
 export type Drawn<F> = { readonly id: number; readonly mine: boolean } & Readonly<F>;
 export type Samples<G extends Game> = { [K in keyof G["entities"]]: Drawn<G["entities"][K]>[] };
+/** Rows `0..count`, in world units; the arrays are used again for the next frame. */
+export interface Columns {
+  readonly count: number;
+  readonly ids: Uint16Array;
+  /** One's own row, or -1. */
+  readonly mine: number;
+  readonly x: Float32Array;
+  readonly y: Float32Array;
+  /** Velocity in units a second, of what moves. */
+  readonly vx: Float32Array;
+  readonly vy: Float32Array;
+  readonly [column: string]: any;
+}
 export type Player<G extends Game> = Entity<G["entities"][G["player"]]>;
 export type Status = "connecting" | "joining" | "playing" | "reconnecting" | "closed";
 
@@ -77,8 +90,6 @@ export interface Options {
   WebSocket?: unknown;
   /** A bad network to try out. */
   net?: "fair" | "far" | "bad" | { latencyMs: number; jitterMs: number; stallPercent: number; stallMs: number };
-  /** Not a person. */
-  bot?: boolean;
   /** The game of a room that is named otherwise. */
   game?: string;
 }
@@ -151,6 +162,10 @@ export class Room<G extends Game = AnyGame> {
   onStatus(callback: (status: Status, text: string) => void): Stop;
 
   sample(now?: number): Samples<G>;
+  /** Of a crowd: one kind to draw, as columns. */
+  columns(kind: string, now?: number): Columns;
+  /** Numbers that a crowd's `rules()` tells pages. */
+  readonly rules: Readonly<Record<string, number>>;
   predict(
     kind: G["player"],
     step: (me: { -readonly [F in keyof G["entities"][G["player"]]]: G["entities"][G["player"]][F] }, input: G["input"], dt: number) => void,

@@ -34,7 +34,7 @@
 import { InputClock, PlaybackClock } from "/tickstorm/clock.js";
 import { PRESETS, conditionedBy } from "/tickstorm/conditioner.js";
 import { Connection } from "/tickstorm/connection.js";
-import { Interpolation } from "./interpolation.js";
+import { Interpolation } from "/tickstorm/smooth.js";
 import { BOOST, FIRE, THRUST } from "./movement.js";
 import { Prediction } from "./prediction.js";
 import { Shots } from "./shots.js";
@@ -43,7 +43,7 @@ import {
   BOARD, CHATTED, FEED, HEAT, NOTICE, NO_SLACK, NO_SLOT, PONG, SNAPSHOT, SPECTATOR, WELCOME,
   InputEncoder, compile, encodeChat, encodeLook, encodeReplay, decode, readHead,
 } from "./wire.js";
-import { World } from "./world.js";
+import { World } from "/tickstorm/columns.js";
 
 const TURN = 2 * Math.PI;
 const FLAG = { ALIVE: 1, THRUST: 2, BOOST: 4, PROTECTED: 8 };

@@ -134,16 +134,19 @@ export class Lobby {
    */
   async find(token = null) {
     const watch = this.#watching;
+    const avoid = this.#avoid;
+    this.#avoid = [];
+    this.#node = ""; // should it be back, it may be asked the next time
     if (token !== null) {
       try {
-        return this.#found(await ask("POST", "join", { token, avoid: this.#avoid }));
+        return this.#found(await ask("POST", "join", { token, avoid }));
       } catch (error) {
         if (error.retryS) throw error;
       }
     }
     const room = this.#room;
     const wanted = room === null ? { quick: true, game: GAME } : { room: codeIn(room) ?? room };
-    return this.#found(await ask("POST", "join", { ...wanted, watch, avoid: this.#avoid }));
+    return this.#found(await ask("POST", "join", { ...wanted, watch, avoid }));
   }
 
   /**
@@ -155,7 +158,6 @@ export class Lobby {
   }
 
   #found({ url, ticket, room, node }) {
-    this.#avoid = [];
     this.#node = node;
     return { url: socketUrl(url), ticket, room };
   }

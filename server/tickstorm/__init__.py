@@ -6,19 +6,27 @@ by call), `replication/` (what each client is sent), `transport/connection.py` a
 over HTTP, more than one process), `records/` (how a room comes back), `app.py` (uWSGI).
 """
 
+from typing import TYPE_CHECKING
+
 from .games.checks import DeclarationError, choice, flag, number, text, whole
 from .games.entity import Entity, Player, synced
 from .games.room import Input, Refuse, Room, message, setting
 
+if TYPE_CHECKING:
+    from .games.crowd import Column, Kind, World
+
 __version__ = "0.2.0"
 
 __all__ = [
+    "Column",
     "DeclarationError",
     "Entity",
     "Input",
+    "Kind",
     "Player",
     "Refuse",
     "Room",
+    "World",
     "choice",
     "flag",
     "message",
@@ -31,11 +39,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """`connect`, `aio` and their like bring sockets along: imported when first used."""
+    """`connect`, `aio` and their like bring sockets along, `World` numpy: imported when used."""
     import importlib
 
     if name == "connect":
         return importlib.import_module(".client", __name__).connect
+    if name in ("Column", "Kind", "World"):
+        return getattr(importlib.import_module(".games.crowd", __name__), name)
     if name in ("aio", "client", "testing"):
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

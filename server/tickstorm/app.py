@@ -27,6 +27,7 @@ from .process import memory, privileges
 from .protocol.wire import Close
 from .records.retention import TIDY_S
 from .rooms.crowd_room import CrowdRoom
+from .transport.door import Door
 from .transport.doorkeeper import LOOK_AGAIN_S, LOOK_EVERY_S, Doorkeeper
 
 try:
@@ -89,13 +90,21 @@ def start() -> Web:
     lobby = Lobby(config, key, games)
     node = Node(config, key, lobby, rooms_known)
     web = Web(config, lobby, node, uwsgi.connection_fd, pages)
-    lobby.run_room = _run
+    door = Door(config.port, web.health_answer)
+    web.door = door
+    lobby.loop.after_turn = door.let_in
+
+    def run_room(room: CrowdRoom) -> None:
+        room.after_tick = door.let_in
+        _run(room)
+
+    lobby.run_room = run_room
     lobby.on_over = node.shut
     if config.watchdog_seconds:  # before the first tick, for that may be the one that hangs
         gevent.spawn(_watch, lobby, config.watchdog_seconds)
     for room in lobby.rooms.values():
         if isinstance(room, CrowdRoom):
-            _run(room)
+            run_room(room)
     gevent.spawn(lobby.loop.run).link_exception(_crashed)
     gevent.spawn(node.run).link_exception(_crashed)
     gevent.spawn(_collect_garbage)
@@ -180,8 +189,8 @@ def _tidy(lobby: Lobby) -> None:
     while True:
         try:
             lobby.tidy()
-        except OSError as error:
-            log.error("journals of closed rooms can't be looked at: %s", error)
+        except Exception as error:  # whatever stands there: look again in a minute
+            log.error("journals of closed rooms can't be looked at: %r", error)
         gevent.sleep(TIDY_S)
 
 

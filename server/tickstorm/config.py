@@ -87,7 +87,11 @@ class Config:
         10, "time for a whole HTTP request and its answer, up to the upgrade", 2, 120
     )
     max_connections_per_address: int = _option(
-        512, "sockets from one address (IPv6: one /64) at once; 0 for no limit", 0, 100000
+        512,
+        "sockets, and players, from one address (IPv6: one /64) at once; other limits per address "
+        "follow from it (SECURITY.md); 0 for none",
+        0,
+        100000,
     )
     send_buffer: int = _option(65536, "SO_SNDBUF of each socket, bytes", 8192, 1 << 20)
     sockets: str = _option(
@@ -130,6 +134,27 @@ class Config:
     def message_rate(self) -> int:
         """Messages per second that a client may send on average."""
         return self.messages_per_second or 3 * self.tick_hz
+
+    @property
+    def joins_per_address(self) -> tuple[float, int]:
+        """New sessions that one address may begin per second, and at once."""
+        most = self.max_connections_per_address
+        return most / 16, max(8, most // 2) if most else 0
+
+    @property
+    def spectators_per_address(self) -> int:
+        """Of the spectators' seats, one address gets half; 0 for no limit."""
+        return max(4, self.max_spectators // 2) if self.max_connections_per_address else 0
+
+    @property
+    def replays_per_address(self) -> int:
+        """Replays that one address watches at once; 0 for no limit."""
+        return (self.max_replays + 1) // 2 if self.max_connections_per_address else 0
+
+    @property
+    def rooms_per_address(self) -> int:
+        """Rooms that one address has open at once; 0 for no limit."""
+        return max(2, min(32, self.max_rooms // 8)) if self.rooms_per_minute else 0
 
     @property
     def max_websockets(self) -> int:

@@ -17,7 +17,7 @@ comes out of the call that led to it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from .client.session import Refused
 from .client.state import STATE, Record, StateTree, pack, unpack
@@ -37,9 +37,22 @@ from .games.simulation import (
 )
 
 
-def rehearse(room: type[Room], *, seed: int = 1, **settings: Any) -> Rehearsal:
-    """A room of this class; `settings` as somebody who makes a room could choose them."""
-    return Rehearsal(room, seed, settings)
+if TYPE_CHECKING:
+    from .games.crowd import World
+
+
+@overload
+def rehearse(room: type[Room], *, seed: int = 1, **settings: Any) -> Rehearsal: ...
+@overload
+def rehearse(room: type[World], *, seed: int = 1, **settings: Any) -> CrowdRehearsal: ...
+
+
+def rehearse(room: Any, *, seed: int = 1, **settings: Any) -> Any:
+    """A room of this class; `settings` as somebody who makes a room could choose them: of a
+    `World`, ``players``, ``size`` and ``tick_hz`` where it does not say them itself."""
+    if issubclass(room, Room):
+        return Rehearsal(room, seed, settings)
+    return CrowdRehearsal(room, seed, **settings)
 
 
 class Rehearsal:
@@ -164,3 +177,61 @@ class View(StateTree):
     def players(self) -> list[Record]:
         """Everybody in the room."""
         return sorted(self.each(self.kinds[1].name), key=lambda record: record.id)
+
+
+class CrowdRehearsal:
+    """A crowd that lives in a test. `rules` is the `World` itself; players are rows of its first
+    kind's table."""
+
+    def __init__(self, world: type[World], seed: int, **settings: int):
+        import numpy as np
+
+        from .games.crowd import CrowdGame
+        from .games.world import WorldSettings
+
+        self.game = CrowdGame(world)
+        given = {"players": world.capacity, "size": world.size, "tick_hz": world.tick_hz}
+        chosen = {"players": 100} | {key: value for key, value in given.items() if value} | settings
+        self._world = self.game.create_world(WorldSettings(**chosen), seed)
+        self._commands = np.zeros(0, self.game.STEP_COMMAND)
+        self._held: dict[int, Any] = {}
+
+    @property
+    def rules(self) -> Any:
+        """The world, as its rules see it."""
+        return self._world.rules_of
+
+    def join(self, name: str = "Ada", bot: bool = False) -> int:
+        """Somebody comes. Returns the row; raises ValueError when all are taken."""
+        return self._world.join(name, bot)
+
+    def leave(self, slot: int) -> None:
+        """The player goes for good."""
+        self._world.leave(slot)
+        self._held.pop(slot, None)
+
+    def input(self, slot: int, **values: Any) -> None:
+        """What the player wants from the next step on, brought into range as a client's would be;
+        fields that aren't named are as if nothing was done."""
+        row = self._commands.copy()
+        row.resize(1)
+        row["slot"] = slot
+        for name in self.game.COMMAND.names:
+            check = self.game.checks.get(name)
+            row[name] = values.pop(name, check.default if check else 0)
+        if values:
+            known = ", ".join(self.game.COMMAND.names)
+            raise ValueError(f"no input {min(values)!r}; there are {known}")
+        self.game.clamp(row)
+        self._held[slot] = row
+
+    def run(self, seconds: float) -> None:
+        """Let so much of the world's time pass; inputs are held."""
+        import numpy as np
+
+        for _ in range(round(seconds * self._world.tick_hz)):
+            self._world.step(np.concatenate([self._commands, *self._held.values()]))
+
+    def restart(self) -> None:
+        """The server stops and comes back from its journal; `rules` is a new object then."""
+        self._world = self.game.load_world(unpack(pack(self._world.dump())))

@@ -47,7 +47,7 @@ def _only(folder: Path) -> Path:
         names = ", ".join(str(path) for path in candidates)
         raise CommandError(f"{where} has several games, name one of them: {names}")
     raise CommandError(
-        f"{where} has no game (a .py file with a class that derives from Room); "
+        f"{where} has no game (a .py file with a class that derives from Room or World); "
         "`tickstorm new mygame` makes one"
     )
 
@@ -77,7 +77,7 @@ def is_rules(path: Path) -> bool:
     try:
         tree = ast.parse(text)
     except SyntaxError:
-        return "tickstorm" in text and "(Room" in text
+        return "tickstorm" in text and ("(Room" in text or "(World" in text)
     names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     names |= {
         target.id
@@ -92,4 +92,4 @@ def is_rules(path: Path) -> bool:
 def _is_room(node: ast.stmt) -> bool:
     if not isinstance(node, ast.ClassDef):
         return False
-    return any(ast.unparse(base).rpartition(".")[2] == "Room" for base in node.bases)
+    return any(ast.unparse(base).rpartition(".")[2] in ("Room", "World") for base in node.bases)

@@ -19,7 +19,8 @@ from types import ModuleType
 from typing import Any
 
 from .checks import DeclarationError
-from .game import EXPORTS
+from .crowd import CrowdGame, World
+from .game import EXPORTS, SERVICES
 from .room import Game as ObjectGame
 from .room import Room
 
@@ -101,9 +102,9 @@ def entry_of(thing: Any, spec: str) -> Entry:
 
     Each kind of game is told by what it has; a further kind is recognised here.
     """
-    room = thing if _is_room(thing) else _room_of(thing, spec)
-    if room is not None:
-        return _objects_entry(room)
+    rules = thing if _is_rules(thing) else _rules_of(thing, spec)
+    if rules is not None:
+        return _entry_of_class(rules)
     missing = [name for name in EXPORTS if not hasattr(thing, name)]
     if missing:
         raise GameError(f"{_where(thing, spec)}: no game, for it has no {', '.join(missing)}")
@@ -112,43 +113,51 @@ def entry_of(thing: Any, spec: str) -> Entry:
             f"{_where(thing, spec)}: name is {thing.name!r}; allowed are 1 to 32 of a-z, 0-9, "
             "- and _, the first a letter"
         )
+    if unknown := set(thing.services) - set(SERVICES):
+        raise GameError(
+            f"{_where(thing, spec)}: no service {min(unknown)!r}; there are {', '.join(SERVICES)}"
+        )
     return Entry(thing.name, CROWD, thing.title, thing, getattr(thing, "page", None))
 
 
-def _is_room(thing: Any) -> bool:
-    return isinstance(thing, type) and issubclass(thing, Room) and thing is not Room
+def _is_rules(thing: Any) -> bool:
+    """Is it a class of rooms, or of crowds' worlds?"""
+    bases = (Room, World)
+    return isinstance(thing, type) and issubclass(thing, bases) and thing not in bases
 
 
-def _room_of(module: Any, spec: str) -> type[Room] | None:
-    """The one room class that a module defines; None if there is none."""
+def _rules_of(module: Any, spec: str) -> type[Room] | type[World] | None:
+    """The one such class that a module defines; None if there is none."""
     if not isinstance(module, ModuleType):
         return None
     found = [
         thing for thing in vars(module).values()
-        if _is_room(thing) and thing.__module__ == module.__name__
+        if _is_rules(thing) and thing.__module__ == module.__name__
     ]  # fmt: skip
     found = [
-        room for room in found if not any(o is not room and issubclass(o, room) for o in found)
+        rules for rules in found if not any(o is not rules and issubclass(o, rules) for o in found)
     ]
     if len(found) > 1:
-        names = ", ".join(f"{spec}:{room.__name__}" for room in found)
-        raise GameError(f"{spec} has several rooms; name one of {names}")
+        names = ", ".join(f"{spec}:{rules.__name__}" for rules in found)
+        what = "rooms" if all(issubclass(rules, Room) for rules in found) else "games"
+        raise GameError(f"{spec} has several {what}; name one of {names}")
     return found[0] if found else None
 
 
-def _objects_entry(room: type[Room]) -> Entry:
+def _entry_of_class(rules: type[Room] | type[World]) -> Entry:
+    kind, make = (OBJECTS, ObjectGame) if issubclass(rules, Room) else (CROWD, CrowdGame)
     try:
-        game = ObjectGame(room)
+        game: Any = make(rules)  # type: ignore[arg-type]
     except DeclarationError as error:
         raise GameError(str(error)) from None
     if not NAME.fullmatch(game.name):
-        raise GameError(f"{game.place}: the class name {room.__name__!r} makes no game's name")
-    return Entry(game.name, OBJECTS, game.title, game, _page_of(room))
+        raise GameError(f"{game.place}: the class name {rules.__name__!r} makes no game's name")
+    return Entry(game.name, kind, game.title, game, _page_of(rules))
 
 
-def _page_of(room: type[Room]) -> Path | None:
+def _page_of(rules: type) -> Path | None:
     """The folder `page` beside the rules, else the rules' own if there is an index.html in it."""
-    file = getattr(sys.modules.get(room.__module__), "__file__", None)
+    file = getattr(sys.modules.get(rules.__module__), "__file__", None)
     if file is None:
         return None
     folder = Path(file).resolve().parent

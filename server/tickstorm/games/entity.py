@@ -244,7 +244,9 @@ def defaults_of(cls: type) -> list[tuple[str, Any]]:
     if found is None:
         rows = {field.name: field.default for field in fields_of(cls)}
         for base in reversed(cls.__mro__):
-            for name in getattr(base, "__annotations__", {}):
+            for name, annotation in getattr(base, "__annotations__", {}).items():
+                if "ClassVar" in str(annotation):
+                    continue  # what a class declares, such as a room's events
                 value = getattr(cls, name, None)
                 if isinstance(value, list | dict) and not name.startswith("_"):
                     rows.setdefault(name, value)

@@ -17,8 +17,7 @@ from .world import World, WorldSettings
 class Game(Protocol):
     """The rules of a crowd game.
 
-    With a field ``score`` in SELF, and perhaps ``streak``, the server keeps all-time scores. A
-    game may also say `page`: the folder (`pathlib.Path`) whose files browsers get.
+    A game may also say `page`: the folder (`pathlib.Path`) whose files browsers get.
     """
 
     name: str  # in addresses and in the API
@@ -26,6 +25,7 @@ class Game(Protocol):
     KINDS: tuple[Kind, ...]  # the first is the players', one row per slot
     SELF: np.dtype  # what a player knows of itself
     COMMAND: np.dtype  # what a client may intend for one tick
+    services: tuple[str, ...]  # of SERVICES, those that its rooms have
     STEP_COMMAND: np.dtype  # what `World.step` takes: ``slot``, ``seq`` and the intent
 
     def declaration(self) -> list:
@@ -44,8 +44,12 @@ class Game(Protocol):
         """The world that `World.dump` gave."""
 
 
+SERVICES = ("board", "chat", "feed", "heat", "scores")
+"""What a game's rooms may have: `World.board` for all, lines of chat, `World.feed` for all, how
+many are where, and all-time scores (of the field ``score`` in SELF, and perhaps ``streak``)."""
+
 EXPORTS = (
-    "name", "title", "KINDS", "SELF", "COMMAND", "STEP_COMMAND",
+    "name", "title", "services", "KINDS", "SELF", "COMMAND", "STEP_COMMAND",
     "declaration", "checksum", "clamp", "create_world", "load_world",
 )  # fmt: skip
 """The names that a crowd game must have."""

@@ -10,6 +10,7 @@ Roles of a column:
   byte -128 is the escape mark to a full row).
 * ``state``: changes now and then; a change sends the row's mutable columns whole.
 * ``static``: fixed from spawn to despawn; travels once, when the entity enters.
+* ``kept``: of the rules alone, and never sent (for `crowd.World`).
 
 A kind without delta and state columns costs nothing after its entities entered.
 """
@@ -37,10 +38,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of entity. Its row is its columns in order, packed, little-endian."""
+    """A kind of entity. Its row is its columns in order, packed, little-endian. `most`: how many
+    there can be at once (of players, so many as the room takes)."""
 
     name: str
     columns: tuple[Column, ...]
+    most: int = 4096
+
+    @property
+    def sent(self) -> tuple[Column, ...]:
+        """The columns that travel."""
+        return tuple(column for column in self.columns if column.role != "kept")
 
     def dtype(self, *roles: str) -> np.dtype:
         """The packed dtype of the columns that have one of `roles`."""

@@ -5,20 +5,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
+import logging
 from collections.abc import Callable
 from http import HTTPStatus
-from time import monotonic
+from math import ceil
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..config import Config
 from ..games.catalogue import Entry
-from .directory import TICKET_S, Directory, Place, Refused, RoomInfo, Unavailable
+from ..records.files import encodable
+from ..rooms.buckets import MOST_ADDRESSES, Buckets
+from .directory import TICKET_S, Directory, Failed, Place, Refused, RoomInfo, Unavailable
 from .lobby import Lobby
 from .node import CODE_LENGTH, Node, new_code
-from .settings import SettingsError, game_named, of_node, parse
+from .settings import RoomSettings, SettingsError, game_named, of_node, parse
+
+log = logging.getLogger("tickstorm.api")
 
 MAX_BODY = 4096
 KEY_CHARACTERS = range(8, 65)
@@ -31,6 +36,10 @@ class ApiError(Exception):
     def __init__(self, status: HTTPStatus, error: str, message: str, retry_s: int = 0):
         super().__init__(message)
         self.status, self.error, self.message, self.retry_s = status, error, message, retry_s
+
+
+class Aborted(Exception):
+    """The client went, or fell silent, before its request was whole."""
 
 
 class Request(NamedTuple):
@@ -53,6 +62,12 @@ class Answer(NamedTuple):
 
 _REFUSALS = {
     "full": (HTTPStatus.CONFLICT, "full", "All seats are taken.", 2),
+    "many": (
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "too_many",
+        "Too many places are held for this address. Take those first.",
+        2,
+    ),
     "no_room": (HTTPStatus.NOT_FOUND, "no_room", "There is no such room, or it has closed.", 0),
     "no_node": (
         HTTPStatus.SERVICE_UNAVAILABLE,
@@ -76,14 +91,16 @@ class Api:
         self.config = config
         self.lobby = lobby
         self.node = node
-        self._created: dict[str, tuple[float, float]] = {}  # by address: (credit, when)
+        self._rooms = Buckets(config.rooms_per_minute / 60, config.rooms_per_minute)
+        self._open: dict[str, list[str]] = {}  # rooms by the address that created them
+        self._asked = Buckets(*config.joins_per_address)
 
     @property
     def directory(self) -> Directory:
         return self.node.directory
 
     def answer(self, request: Request) -> Answer:
-        """What to answer. Never raises for anything that a client sent."""
+        """What to answer. Raises Aborted, and nothing else for anything that a client sent."""
         try:
             return self._route(request)
         except ApiError as error:
@@ -112,6 +129,11 @@ class Api:
             return routes[request.method](request)
         except Refused as refused:
             raise ApiError(*_REFUSALS[refused.code]) from None
+        except Failed as error:
+            log.error("%s", error)
+            raise ApiError(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "failed", "The server failed at this.", 2
+            ) from None
         except Unavailable:
             raise ApiError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -139,9 +161,10 @@ class Api:
             settings = parse(data, self.config, self.lobby.games)
         except SettingsError as error:
             raise _bad(error.field, str(error).partition(": ")[2]) from None
-        self._charge(request.address)
+        self._charge(request.address, settings)
         # Keys belong to whoever chose them: nobody else's can be met by accident.
         place = self.directory.create(key, new_code(), RoomInfo(settings))
+        self._note(request.address, place)
         body = {
             **_described(place),
             "created": place.created,
@@ -161,7 +184,9 @@ class Api:
         ways = [way for way in ("room", "code", "quick", "token") if way in data]
         if len(ways) != 1:
             raise _bad("room", "exactly one of `room`, `code`, `quick` and `token`")
-        wanted, ticket = data[ways[0]], os.urandom(8).hex()
+        if wait_s := self._asked.take(request.address):
+            raise _too_many("Too many joins of this address.", wait_s)
+        wanted, ticket = data[ways[0]], self.node.ticket_id(request.address)
         if ways == ["quick"]:
             if wanted is not True:
                 raise _bad("quick", "true")
@@ -232,24 +257,33 @@ class Api:
         address = self.node.address(place)
         return address if urlsplit(address).scheme else base + address
 
-    def _charge(self, address: str) -> None:
-        """One room from an address's bucket: a minute's worth deep."""
-        rate = self.config.rooms_per_minute
-        if not rate:
-            return
-        now = monotonic()
-        if len(self._created) > 10_000:
-            self._created.clear()
-        credit, since = self._created.get(address, (float(rate), now))
-        credit = min(float(rate), credit + (now - since) * rate / 60)
-        if credit < 1:
-            raise ApiError(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                "too_many",
-                f"No more than {rate} new rooms a minute.",
-                max(1, int(60 / rate)),
-            )
-        self._created[address] = credit - 1, now
+    def _charge(self, address: str, settings: RoomSettings) -> None:
+        """A room costs its address some of a minute's allowance, and there are only so many."""
+        rate, most = self.config.rooms_per_minute, self.config.rooms_per_address
+        if most and len(self._still_open(address)) >= most:
+            raise _too_many(f"No more than {most} open rooms of one address.", 10)
+        if wait_s := self._rooms.take(address, cost(settings)):
+            raise _too_many(f"No more than {rate} new rooms a minute; large or fast ones count "
+                            "for several.", wait_s)  # fmt: skip
+
+    def _still_open(self, address: str) -> list[str]:
+        """Which rooms that this address created here are open. The directory is asked, for a
+        room may have closed on any node."""
+        still = []
+        for room in self._open.pop(address, []):
+            with contextlib.suppress(Refused):
+                self.directory.find(room)
+                still.append(room)
+        if still:
+            self._open[address] = still
+        return still
+
+    def _note(self, address: str, place: Place) -> None:
+        rooms = self._open.setdefault(address, [])
+        if place.room not in rooms:
+            rooms.append(place.room)
+        if len(self._open) > MOST_ADDRESSES:
+            del self._open[next(iter(self._open))]
 
 
 def _described(place: Place) -> dict[str, Any]:
@@ -275,7 +309,10 @@ def _json(request: Request) -> dict[str, Any]:
         raise ApiError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content_type", "Send Content-Type: application/json"
         )
-    body = request.body(MAX_BODY + 1)
+    try:
+        body = request.body(MAX_BODY + 1)
+    except OSError as error:
+        raise Aborted from error
     if len(body) > MAX_BODY:
         raise ApiError(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", f"At most {MAX_BODY} bytes."
@@ -284,6 +321,8 @@ def _json(request: Request) -> dict[str, Any]:
         data = json.loads(body)
     except (ValueError, RecursionError):
         raise _bad("body", "JSON") from None
+    if not encodable(data):
+        raise _bad("body", "text without halves of characters (lone surrogates)")
     if not isinstance(data, dict):
         raise _bad("body", "a JSON object")
     return data
@@ -291,6 +330,21 @@ def _json(request: Request) -> dict[str, Any]:
 
 def _bad(field: str, allowed: str) -> ApiError:
     return ApiError(HTTPStatus.BAD_REQUEST, "bad_request", f"{field}: {allowed}")
+
+
+def _too_many(message: str, wait_s: float) -> ApiError:
+    return ApiError(HTTPStatus.TOO_MANY_REQUESTS, "too_many", message, max(1, ceil(wait_s)))
+
+
+def cost(settings: RoomSettings) -> float:
+    """How much of an address's allowance a room takes: more if it ticks fast, or is large.
+
+    >>> cost(RoomSettings()), cost(RoomSettings(tick_hz=60, size=8192))
+    (1.0, 12.0)
+    """
+    usual = RoomSettings()
+    speed = max(1.0, settings.tick_hz / usual.tick_hz)
+    return speed * max(1.0, (settings.size / usual.size) ** 2)
 
 
 def _last(path: str) -> str:

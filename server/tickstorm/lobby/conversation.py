@@ -22,12 +22,15 @@ class Conversation:
         room_id: str | None,
         connection: Connection,
         replay: str | None = None,
+        address: str = "",
     ):
-        """`replay` names what to watch in place of a room."""
+        """`replay` names what to watch in place of a room. `address` is what the client's seat
+        is counted under; empty: not at all."""
         self.lobby = lobby
         self.room_id = room_id
         self.replay = replay
         self.connection = connection
+        self.address = address
         self.session: Session | ObjectSession | None = None
 
     def receive(self, data: bytes) -> None:
@@ -58,8 +61,11 @@ class Conversation:
 
     def end(self) -> None:
         """The connection is over."""
-        if self.session is not None:
-            self.session.room.disconnect(self.session, self.connection)
+        session, self.session = self.session, None
+        if session is not None:
+            session.room.disconnect(session, self.connection)
+            if self.replay is not None:
+                session.room.announce = lambda: None  # or room and conversation keep each other
 
     def _hello(self, version: int, schema: int, name: str, token: str | None, options: dict):
         if version != wire.PROTOCOL_VERSION:
@@ -68,7 +74,9 @@ class Conversation:
             )
         name = names.clean(name, 16, wire.NAME_BYTES) or names.DEFAULT_NAME
         if self.replay is not None:
-            self.session = self.lobby.watch(self.replay, self.connection, name, schema)
+            self.session = self.lobby.watch(
+                self.replay, self.connection, name, schema, self.address
+            )
             self.session.room.announce = self._welcome
             self._welcome()
             return
@@ -83,6 +91,7 @@ class Conversation:
                 spectate=options.get("spectate") is True,
                 ticket=ticket if isinstance(ticket, str) else None,
                 schema=schema,
+                address=self.address,
             )
         except ProtocolViolation as violation:
             if violation.url is not None:

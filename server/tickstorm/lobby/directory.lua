@@ -11,6 +11,7 @@
 -- players   hash   room -> players, as its node last said
 -- watching  hash   room -> spectators, likewise
 -- reserved  hash   room -> seats held by tickets that its node has not counted yet
+-- holding   hash   address, and "address room" -> tickets in `held`
 -- held      zset   "room ticket" or "room ticket w" (to watch) -> when the ticket expires
 -- arrived   zset   the same for used tickets, until the node counts their players
 -- pending   zset   room -> until when somebody must have come, of rooms that nobody was in yet
@@ -88,8 +89,32 @@ local function place(s, avoid, seats)
   return best
 end
 
+-- What stands for the address that a ticket was given to, or nil.
+local function owner_of(ticket) return string.match(ticket, '^([^. ]+)%.') end
+
+-- A ticket is held, or not any more.
+local function count(room, ticket, by)
+  local owner = owner_of(ticket)
+  if not owner then return end
+  for _, key in ipairs({owner, owner .. ' ' .. room}) do
+    if call('HINCRBY', P .. 'holding', key, by) <= 0 then call('HDEL', P .. 'holding', key) end
+  end
+end
+
+-- Do tickets of the same address hold their share already, of a room or (without) of all?
+local function many(ticket, room, capacity)
+  local owner = owner_of(ticket)
+  if not owner then return false end
+  local limit = room and math.max(2, math.floor(capacity / 2)) or a.tickets
+  local key = room and owner .. ' ' .. room or owner
+  return tonumber(call('HGET', P .. 'holding', key) or 0) >= limit
+end
+
 local function release(queue, member)
-  call('ZREM', P .. queue, member)
+  if call('ZREM', P .. queue, member) == 1 and queue == 'held' then
+    local room, ticket = string.match(member, '^(%S+) (%S+)')
+    count(room, ticket, -1)
+  end
   local room = string.match(member, '^%S+')
   if not string.find(member, ' w', 1, true) and call('HEXISTS', P .. 'home', room) == 1 then
     call('HINCRBY', P .. 'reserved', room, -1)
@@ -153,6 +178,7 @@ local function hold(s, room, ticket, watch)
     s.reserved[room] = call('HINCRBY', P .. 'reserved', room, 1)
   end
   call('ZADD', P .. 'held', now + TICKET, member)
+  count(room, ticket, 1)
 end
 
 local function found(s, room, node, more)
@@ -243,12 +269,14 @@ function commands.reserve()
   if not a.watch and (taken(s, a.room) >= capacity or node.taken >= node.seats) then
     return {refused = 'full'}
   end
+  if many(a.ticket) or many(a.ticket, a.room, capacity) then return {refused = 'many'} end
   hold(s, a.room, a.ticket, a.watch)
   return found(s, a.room, id)
 end
 
 function commands.quick()
   sweep()
+  if many(a.ticket) then return {refused = 'many'} end
   local s, avoid = survey(), set_of(a.avoid)
   local best
   local function game_of(info) return cjson.decode(info).settings.game end
@@ -258,6 +286,7 @@ function commands.quick()
     local node = s.nodes[id]
     if node and not node.draining and not avoid[id] and not s.closing[room]
       and taken(s, room) < tonumber(capacity) and node.taken < node.seats
+      and not many(a.ticket, room, tonumber(capacity))
       and (not best or taken(s, room) > taken(s, best)
         or (taken(s, room) == taken(s, best) and room < best))
       and game_of(call('HGET', P .. 'info', room)) == game then
@@ -281,6 +310,7 @@ function commands.redeem()
   for _, ending in ipairs({'', ' w'}) do
     local member = a.room .. ' ' .. a.ticket .. ending
     if call('ZREM', P .. 'held', member) == 1 then
+      count(a.room, a.ticket, -1)
       call('ZADD', P .. 'arrived', now + ARRIVE, member)
       return {info = call('HGET', P .. 'info', a.room), watch = ending ~= ''}
     end

@@ -15,19 +15,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple, Protocol
 
-from .settings import RoomSettings
+from .settings import RoomSettings, load
 
 BEAT_S = 1.0
 LEASE_S = 3.0
 """A node that has not been heard of for so long is dead: its rooms go to others."""
 
 TICKET_S = 15.0
+TICKETS_PER_ADDRESS = 128
+"""Tickets of one address that hold seats at once; of one room's seats, half. So only who is there
+fills a room for long."""
+
 ARRIVE_S = 10.0
 """Time for a node to count the player of a used ticket, before the seat is free again."""
 
@@ -39,9 +44,9 @@ STATE_S = 3600.0
 
 
 class Refused(Exception):
-    """The directory's no. `code`: ``full``, ``no_room``, ``no_node`` (none lives, or none has
-    space), ``away`` (the room's node doesn't answer), ``elsewhere`` (another node has the
-    room), ``ticket`` (unknown, used or expired)."""
+    """The directory's no. `code`: ``full``, ``many`` (tickets are held for this address),
+    ``no_room``, ``no_node`` (none lives, or none has space), ``away`` (the room's node doesn't
+    answer), ``elsewhere`` (another node has the room), ``ticket`` (unknown, used or expired)."""
 
     def __init__(self, code: str):
         super().__init__(code)
@@ -50,6 +55,10 @@ class Refused(Exception):
 
 class Unavailable(Exception):
     """The directory does not answer."""
+
+
+class Failed(Unavailable):
+    """The directory answered that it can't do this: that is no outage, and stops nobody else."""
 
 
 class RoomInfo(NamedTuple):
@@ -63,7 +72,17 @@ class RoomInfo(NamedTuple):
 
     @classmethod
     def load(cls, text: str) -> RoomInfo:
-        return cls(RoomSettings(**json.loads(text)["settings"]))
+        """Raises ValueError if it is not what `dump` gives."""
+        said = json.loads(text)
+        return cls(load(said.get("settings") if isinstance(said, dict) else said))
+
+    @classmethod
+    def shared(cls, text: str) -> RoomInfo:
+        """The same, of a directory that others write to. Raises Failed."""
+        try:
+            return cls.load(text)
+        except (ValueError, TypeError) as error:
+            raise Failed(f"the directory has a damaged room: {error}") from error
 
 
 class Place(NamedTuple):
@@ -113,7 +132,8 @@ class Orders(NamedTuple):
 
 
 class Directory(Protocol):
-    """Any call may raise `Refused` or `Unavailable`. `ticket` is an id, not yet signed."""
+    """Any call may raise `Refused` or `Unavailable`. `ticket` is an id, not yet signed; what is
+    before a "." in it stands for the address that it is counted under."""
 
     shared: bool  # do other nodes see it?
 
@@ -169,10 +189,7 @@ class _Room:
     arrived: dict[str, tuple[float, bool]] = field(default_factory=dict)
     pending_until: float | None = None
     closing: bool = False
-
-    @property
-    def reserved(self) -> int:
-        return sum(not watch for queue in (self.held, self.arrived) for _, watch in queue.values())
+    reserved: int = 0  # seats, not to watch, that are held or arrived
 
     @property
     def taken(self) -> int:
@@ -189,17 +206,23 @@ class MemoryDirectory:
         self._rooms: dict[str, _Room] = {}
         self._keys: dict[str, tuple[str, float]] = {}
         self._node: NodeReport | None = None
+        self._holding: Counter[tuple[str, str]] = Counter()  # by address and room, and by address
+        # What runs out, in order: of each kind all take as long. Sweeping looks at what is due.
+        self._tickets: deque[tuple[float, str, str]] = deque()
+        self._arrivals: deque[tuple[float, str, str]] = deque()
+        self._pending: deque[tuple[float, str]] = deque()
+        self._key_ends: deque[tuple[float, str]] = deque()
 
     def beat(self, report: NodeReport) -> Orders:
         self._node = report
         for id in report.closed:
-            self._rooms.pop(id, None)
+            self._drop(id)
         orders = Orders([], [], [], {})
         for said in report.rooms:
             room = self._rooms.setdefault(said.id, _Room(said.info))
             room.players, room.watching, room.pending_until = said.players, said.watching, None
             for ticket in said.arrived:
-                room.arrived.pop(ticket, None)
+                self._release(room, room.arrived, ticket)
             if room.closing:
                 orders.close.append(said.id)
         self._sweep()
@@ -208,7 +231,8 @@ class MemoryDirectory:
 
     def leave(self, node: str) -> None:
         self._node = None
-        self._rooms.clear()
+        for id in list(self._rooms):
+            self._drop(id)
 
     def create(self, key: str, room: str, info: RoomInfo) -> Place:
         self._sweep()
@@ -216,7 +240,8 @@ class MemoryDirectory:
         if before in self._rooms:
             return self._place(before)
         self._open(room, info)
-        self._keys[key] = room, self.clock() + KEY_S
+        self._keys[key] = room, (until := self.clock() + KEY_S)
+        self._key_ends.append((until, key))
         return self._place(room)._replace(created=True)
 
     def reserve(self, room: str, ticket: str, watch: bool, avoid: Iterable[str] = ()) -> Place:
@@ -228,7 +253,12 @@ class MemoryDirectory:
             raise Refused("away")
         if not watch and (known.taken >= known.info.settings.capacity or not self._seats_left()):
             raise Refused("full")
-        known.held[ticket] = self.clock() + TICKET_S, watch
+        if self._many(ticket) or self._many(ticket, room):
+            raise Refused("many")
+        known.held[ticket] = (until := self.clock() + TICKET_S), watch
+        self._tickets.append((until, room, ticket))
+        known.reserved += not watch
+        self._count(room, ticket, 1)
         return self._place(room)
 
     def quick(
@@ -237,12 +267,14 @@ class MemoryDirectory:
         self._sweep()
         if self._node is None or self._node.node in avoid:
             raise Refused("no_node")
+        if self._many(ticket):
+            raise Refused("many")
         fits = [
             (-room.taken, id)
             for id, room in self._rooms.items()
             if room.info.settings.public and not room.closing and self._seats_left()
             if room.taken < room.info.settings.capacity
-            if room.info.settings.game == info.settings.game
+            if room.info.settings.game == info.settings.game and not self._many(ticket, id)
         ]
         if not fits:
             try:
@@ -260,7 +292,9 @@ class MemoryDirectory:
         if ticket not in known.held:
             raise Refused("ticket")
         _, watch = known.held.pop(ticket)
-        known.arrived[ticket] = self.clock() + ARRIVE_S, watch
+        self._count(room, ticket, -1)
+        known.arrived[ticket] = (until := self.clock() + ARRIVE_S), watch
+        self._arrivals.append((until, room, ticket))
         return known.info, watch
 
     def find(self, room: str) -> Place:
@@ -300,7 +334,8 @@ class MemoryDirectory:
             raise Refused("no_node")
         if not self._seats_left():
             raise Refused("no_node")
-        self._rooms[room] = _Room(info, pending_until=self.clock() + PENDING_S)
+        self._rooms[room] = _Room(info, pending_until=(until := self.clock() + PENDING_S))
+        self._pending.append((until, room))
 
     def _place(self, id: str) -> Place:
         room, node = self._rooms[id], self._node
@@ -309,14 +344,62 @@ class MemoryDirectory:
 
     def _sweep(self) -> None:
         now = self.clock()
-        for id, room in list(self._rooms.items()):
-            for queue in (room.held, room.arrived):
-                for ticket in [t for t, (until, _) in queue.items() if until <= now]:
-                    del queue[ticket]
-            if room.pending_until is not None and room.pending_until <= now:
-                del self._rooms[id]
-        for key in [key for key, (_, until) in self._keys.items() if until <= now]:
-            del self._keys[key]
+        for id, ticket in _due(self._tickets, now):
+            room = self._rooms.get(id)
+            if room is not None and ticket in room.held:
+                self._count(id, ticket, -1)
+                self._release(room, room.held, ticket)
+        for id, ticket in _due(self._arrivals, now):
+            if id in self._rooms:
+                self._release(self._rooms[id], self._rooms[id].arrived, ticket)
+        for (id,) in _due(self._pending, now):
+            until = self._rooms[id].pending_until if id in self._rooms else None
+            if until is not None and until <= now:
+                self._drop(id)
+        for (key,) in _due(self._key_ends, now):
+            if key in self._keys and self._keys[key][1] <= now:
+                del self._keys[key]
+
+    def _release(self, room: _Room, queue: dict[str, tuple[float, bool]], ticket: str) -> None:
+        """A ticket holds its seat no longer."""
+        _, watch = queue.pop(ticket, (0.0, True))
+        room.reserved -= not watch
+
+    def _count(self, room: str, ticket: str, by: int) -> None:
+        """A ticket is held, or not any more: by whose address, and of which room."""
+        owner = owner_of(ticket)
+        for key in ((owner, ""), (owner, room)) if owner else ():
+            self._holding[key] += by
+            if self._holding[key] <= 0:
+                del self._holding[key]
+
+    def _many(self, ticket: str, room: str = "") -> bool:
+        """Do tickets of the same address hold their share already, of a room or of all?"""
+        limit = TICKETS_PER_ADDRESS
+        if room:
+            limit = max(2, self._rooms[room].info.settings.capacity // 2)
+        owner = owner_of(ticket)
+        return bool(owner) and self._holding[owner, room] >= limit
+
+    def _drop(self, id: str) -> None:
+        room = self._rooms.pop(id, None)
+        for ticket in room.held if room is not None else ():
+            self._count(id, ticket, -1)
+
+
+def _due(queue: deque, now: float) -> Iterator[tuple]:
+    """What has run out by `now`, taken from the queue's front."""
+    while queue and queue[0][0] <= now:
+        yield queue.popleft()[1:]
+
+
+def owner_of(ticket: str) -> str:
+    """What stands for the address that a ticket was given to; empty if it isn't counted.
+
+    >>> owner_of("5e884898.0f"), owner_of("0f")
+    ('5e884898', '')
+    """
+    return ticket.partition(".")[0] if "." in ticket else ""
 
 
 # ------------------------------------------------------------------ in Redis
@@ -359,18 +442,23 @@ class RedisDirectory:
 
     def _call(self, command: str, state: bytes = b"", **arguments: Any) -> tuple[Any, bytes | None]:
         """Run a command of `directory.lua`; its answer, and the state if it has one."""
-        from redis.exceptions import RedisError
+        from redis.exceptions import ConnectionError, RedisError, TimeoutError
 
         if command != "beat" and monotonic() < self._resting_until:
             raise Unavailable("the directory does not answer")
-        text = json.dumps({**arguments, "times": _TIMES})
+        text = json.dumps({**arguments, "times": _TIMES, "tickets": TICKETS_PER_ADDRESS})
         try:
             reply = self._threads.apply(self._script, ([], [command, text, state]))
-        except (RedisError, OSError) as error:
+        except (ConnectionError, TimeoutError, OSError) as error:
             self._resting_until = monotonic() + REST_S
             raise Unavailable(f"the directory does not answer: {error}") from error
+        except (RedisError, ValueError) as error:
+            raise Failed(f"the directory can't {command}: {error}") from error
         self._resting_until = 0.0
-        answer = json.loads(reply[0])
+        try:
+            answer = json.loads(reply[0])
+        except ValueError as error:
+            raise Failed(f"the directory's answer is damaged: {error}") from error
         if "refused" in answer:
             raise Refused(answer["refused"])
         return answer, reply[1] if len(reply) > 1 else None
@@ -418,13 +506,17 @@ class RedisDirectory:
 
     def redeem(self, node: str, room: str, ticket: str) -> tuple[RoomInfo, bool]:
         answer, _ = self._call("redeem", node=node, room=room, ticket=ticket)
-        return RoomInfo.load(answer["info"]), answer["watch"]
+        return RoomInfo.shared(answer["info"]), answer["watch"]
 
     def find(self, room: str) -> Place:
         return _place(self._call("find", room=room)[0])
 
     def rooms(self) -> list[Place]:
-        return [_place(answer) for answer in self._call("rooms")[0]]
+        places = []
+        for answer in self._call("rooms")[0]:
+            with contextlib.suppress(Failed):  # the others are as good as before
+                places.append(_place(answer))
+        return places
 
     def close(self, room: str) -> None:
         self._call("close", room=room)
@@ -437,7 +529,7 @@ class RedisDirectory:
 
     def fetch(self, node: str, room: str) -> tuple[RoomInfo, bytes | None]:
         answer, state = self._call("fetch", node=node, room=room)
-        return RoomInfo.load(answer["info"]), state
+        return RoomInfo.shared(answer["info"]), state
 
     def score(self, scores: dict[str, int]) -> None:
         """Take note of what players have reached; the best of each name counts."""
@@ -460,7 +552,7 @@ def _place(answer: dict[str, Any]) -> Place:
         answer["room"],
         answer["node"],
         answer["url"],
-        RoomInfo.load(answer["info"]),
+        RoomInfo.shared(answer["info"]),
         answer["players"],
         answer["watching"],
         answer.get("created", False),

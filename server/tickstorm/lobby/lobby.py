@@ -20,6 +20,9 @@ from ..games.simulation import RuleError, Simulation
 from ..games.world import WorldSettings
 from ..protocol.wire import Close, ProtocolViolation
 from ..records import journal, ledger, replay, retention
+from ..records.files import read_json
+from ..rooms.buckets import Buckets
+from ..rooms.census import Census
 from ..rooms.crowd_room import CrowdRoom
 from ..rooms.loop import Loop, close_code
 from ..rooms.object_room import ObjectRoom, ObjectSession
@@ -28,12 +31,14 @@ from ..services.scores import Scores
 from ..transport.connection import Connection
 from ..transport.pool import Pool
 from ..transport.sockets import shared_ring
-from . import tokens
+from . import settings, tokens
 from .directory import RoomInfo
-from .settings import RoomSettings, of_node
+from .settings import encodable, of_node
 
 log = logging.getLogger("tickstorm.lobby")
 
+REPLAYS_PER_SECOND, REPLAYS_AT_ONCE = 0.5, 20
+"""Replays that one address may open: each reads whole segments."""
 AnyRoom = CrowdRoom | ObjectRoom
 AnySession = Session | ObjectSession
 
@@ -85,8 +90,11 @@ class Lobby:
         self.run_room: Callable[[CrowdRoom], None] = lambda room: None
         self._key = key
         self.closing: tuple[Close, str] | None = None
+        self.census = Census()
+        self._joins = Buckets(*config.joins_per_address, clock)
         self._opening = 0  # replays
-        self._watched: set[replay.ReplayRoom] = set()
+        self._opened = Buckets(REPLAYS_PER_SECOND, REPLAYS_AT_ONCE, clock)
+        self._watched: dict[replay.ReplayRoom, str] = {}  # by whom
         self._writer = journal.Writer() if config.journal == "on" else None
         self.scores = Scores(Path(config.data_dir) / "scores.sqlite")
         self._ledger, self._stories = self._open_ledger()
@@ -160,6 +168,7 @@ class Lobby:
             room_id, game, simulation, self.loop, min(chosen.capacity, game.room.capacity), sessions
         )
         room.take_events(events)
+        room.census = self.census
         room.token_for = self.token_for
         room.version = self.version
         return room
@@ -212,7 +221,9 @@ class Lobby:
             world, sessions = game.create_world(settings, header["seed"]), []
             log.info("room %s opens with seed %d", room_id, header["seed"])
         kept = self._journal(folder, header, lock)
-        return CrowdRoom(room_id, config, game, world, self.clock, kept, sessions, self.scores)
+        return CrowdRoom(
+            room_id, config, game, world, self.clock, kept, sessions, self.scores, self.census
+        )
 
     def shut(self, room_id: str, code: Close, reason: str, url: str | None = None) -> None:
         """Close a room; its players are told, and where to go instead if that is known."""
@@ -270,17 +281,7 @@ class Lobby:
 
     def _open_before(self) -> None:
         """Open the rooms that were open before a crash, and the server's own."""
-        try:
-            noted = json.loads(self._notes.read_text())
-            infos = {
-                id: RoomInfo(RoomSettings(**settings), keep)
-                for id, (settings, keep, *_) in noted.items()
-            }
-        except FileNotFoundError:
-            infos = {}
-        except (OSError, ValueError, TypeError) as error:
-            log.error("which rooms were open can't be read: %s", error)
-            infos = {}
+        infos = read_json(self._notes, noted_rooms) or {}
         if self.config.directory == "memory":
             self.open(self.default_id)
         for id, info in infos.items():
@@ -288,6 +289,8 @@ class Lobby:
                 self.open(id, info)
             except GameError as error:
                 log.error("room %s is not opened again: %s", id, error)
+            except Exception:  # the others must not suffer from it
+                log.exception("room %s is not opened again", id)
         self.open_default()
 
     def open_default(self) -> None:
@@ -326,23 +329,25 @@ class Lobby:
         spectate: bool,
         ticket: str | None = None,
         schema: int = 0,
+        address: str = "",
     ) -> tuple[AnySession, bool]:
         """The session of whoever connected, and whether it is an old one.
 
-        `schema` is the checksum of the game that the client knows, 0 for none. Raises
-        ProtocolViolation if there is no such room, no seat, or the token, the ticket or the
-        schema is not good.
+        `address` is whose seat it will be, `schema` the checksum of the game that the client
+        knows, 0 for none. Raises ProtocolViolation if there is no such room, no seat, or the
+        token, the ticket or the schema is not good.
         """
         if self.closing is not None:
             raise ProtocolViolation(*self.closing)
         if token:
-            session = self._resume(token, connection, schema)
+            session = self._resume(token, connection, schema, address)
             if session is not None:
                 return session, True
+        self._check_address(address, spectate)
         if ticket is not None and self.node is not None:
             room, spectate, ticket_id = self.node.admit(ticket, room_id)
             _check_schema(schema, room)
-            session = self._sit(room, connection, name, bot, spectate)
+            session = self._sit(room, connection, name, bot, spectate, address, True)
             if not spectate:
                 self.node.arrived(room.id, ticket_id)
             return session, False
@@ -353,20 +358,52 @@ class Lobby:
             raise ProtocolViolation(Close.NO_ROOM, "there is no such room")
         _check_schema(schema, room)
         reserved = self.node.reserved(room.id) if self.node is not None else 0
-        if not spectate and room.players + reserved >= room.capacity:
+        if not spectate and not room.make_room(reserved + 1):
             raise ProtocolViolation(Close.FULL, "the room is full; try again later")
-        return self._sit(room, connection, name, bot, spectate), False
+        return self._sit(room, connection, name, bot, spectate, address), False
 
-    def _sit(self, room: AnyRoom, connection: Connection, name: str, bot: bool, spectate: bool):
+    def _check_address(self, address: str, spectate: bool) -> None:
+        """Raises ProtocolViolation if this address has its share of the seats, or of joins."""
+        config = self.config
+        if spectate:
+            most, taken = config.spectators_per_address, self.census.spectators[address]
+        else:
+            most, taken = config.max_connections_per_address, self.census.players[address]
+        if address and most and taken >= most:
+            raise ProtocolViolation(Close.FULL, "too many seats of one address; try again later")
+        if self._joins.take(address):
+            raise ProtocolViolation(Close.FULL, "too many join from one address; try again later")
+
+    def _sit(
+        self,
+        room: AnyRoom,
+        connection: Connection,
+        name: str,
+        bot: bool,
+        spectate: bool,
+        address: str,
+        expected: bool = False,
+    ) -> AnySession:
         if spectate:
             if sum(r.spectators for r in self.rooms.values()) >= self.config.max_spectators:
                 raise ProtocolViolation(Close.FULL, "no more spectators; try again later")
-            return room.spectate(name, connection)
-        if self.players >= self.config.max_players:
+            return room.spectate(name, connection, address)
+        if self.players >= self.config.max_players and not self._make_room():
             raise ProtocolViolation(Close.FULL, "the server is full; try again later")
-        return room.join(name, bot, connection)
+        return room.join(name, bot, connection, address=address, expected=expected)
 
-    def watch(self, name: str, connection: Connection, viewer: str, schema: int = 0) -> Session:
+    def _make_room(self) -> bool:
+        """The server is full: who has been away the longest, in whatever room, has to go."""
+        away = [s for s in (room.longest_away() for room in self.rooms.values()) if s]
+        if not away:
+            return False
+        first = min(away, key=lambda session: session.away_since)
+        first.room.leave(first)
+        return True
+
+    def watch(
+        self, name: str, connection: Connection, viewer: str, schema: int = 0, address: str = ""
+    ) -> Session:
         """A replay of its own for whoever connected.
 
         Raises ProtocolViolation if there is nothing of this name, or too many are watched.
@@ -375,6 +412,9 @@ class Lobby:
             raise ProtocolViolation(*self.closing)
         if self._opening + len(self._watched) >= self.config.max_replays:
             raise ProtocolViolation(Close.FULL, "too many replays at once; try again later")
+        most, own = self.config.replays_per_address, list(self._watched.values()).count(address)
+        if address and most and own >= most or self._opened.take(address):
+            raise ProtocolViolation(Close.FULL, "too many replays of one address; try again later")
         self._opening += 1
         try:
             paths = replay.paths_of(name, self.config.data_dir)
@@ -388,9 +428,15 @@ class Lobby:
             self._opening -= 1
         _check_schema(schema, room)
         session = room.spectate(viewer, connection)
-        self._watched.add(room)
-        gevent.spawn(room.run).link(lambda _: self._watched.discard(room))
+        self._watched[room] = address
+        gevent.spawn(self._play, room)
         return session
+
+    def _play(self, room: replay.ReplayRoom) -> None:
+        try:
+            room.run()
+        finally:
+            del self._watched[room]
 
     def settled(self, room_id: str | None) -> AnyRoom | None:
         """The open room of this id; one that is just being handed over is waited for, for who
@@ -418,7 +464,9 @@ class Lobby:
         except tokens.BadToken:
             return None
 
-    def _resume(self, token: str, connection: Connection, schema: int) -> AnySession | None:
+    def _resume(
+        self, token: str, connection: Connection, schema: int, address: str
+    ) -> AnySession | None:
         claim = self.read_token(token)
         if claim is None:
             raise ProtocolViolation(Close.TOKEN, "not a token of this server")
@@ -430,7 +478,7 @@ class Lobby:
         if room is None:
             return None
         _check_schema(schema, room)
-        return room.resume(claim.session, connection)
+        return room.resume(claim.session, connection, address)
 
     @property
     def players(self) -> int:
@@ -450,7 +498,7 @@ class Lobby:
             "stats": first.summary() if first else {},
             "started": self.started,
             "node": node.id if node else "",
-            "directory": (node.trouble or "ok") if node else "none",
+            "directory": ("does not answer" if node.trouble else "ok") if node else "none",
             "room_loads": {
                 id if self.infos[id].settings.public else f"private {n}": {
                     "tick": room.ticks,
@@ -478,10 +526,12 @@ class Lobby:
         return ""
 
     def balance(self) -> None:
-        """Each room may use what the others leave of the process's time, and a fair share at
-        least; one that wants more sheds its own load, and the others' ticks stay on time."""
+        """Each room may use what the others leave of the process's time, and a share by its
+        players at least; one that wants more sheds its own load, and the others' ticks stay on
+        time. So rooms that strangers open and leave empty take nothing from a full one."""
         rooms = list(self.rooms.values())
-        for room, share in zip(rooms, shares([room.busy for room in rooms]), strict=True):
+        fair = shares([room.busy for room in rooms], [room.weight for room in rooms])
+        for room, share in zip(rooms, fair, strict=True):
             room.shedding.allow(share)
 
     def tidy(self) -> None:
@@ -526,27 +576,45 @@ class Lobby:
         return all(room.alive() for room in self.rooms.values())
 
 
+def noted_rooms(noted: object) -> dict[str, RoomInfo]:
+    """The rooms in a server's notes. Raises ValueError for anything else."""
+    if not isinstance(noted, dict):
+        raise ValueError("no map of rooms")
+    rooms = {}
+    for id, row in noted.items():
+        if not isinstance(row, list) or len(row) < 2 or not isinstance(row[1], bool):
+            raise ValueError(f"room {id[:40]!r} without settings")
+        if not 0 < len(id) <= 64 or not encodable(id):
+            raise ValueError("a room without a proper id")
+        rooms[id] = RoomInfo(settings.load(row[0]), row[1])
+    return rooms
+
+
 def _check_schema(schema: int, room: AnyRoom) -> None:
     """Raises ProtocolViolation if a client knows another game, or another version of it."""
     if schema not in (0, room.schema):
         raise ProtocolViolation(Close.SCHEMA, "the game has changed; reload")
 
 
-def shares(busy: list[float]) -> list[float]:
+def shares(busy: list[float], weights: list[float] | None = None) -> list[float]:
     """Of a process's time, what each room may use that wants `busy` of it: who wants little gets
-    it, the others share evenly what is left; and nobody is denied what nobody wants.
+    it, the others share what is left by their weights; and nobody is denied what nobody wants.
 
     >>> shares([0.1, 0.2]), shares([0.1, 2.0]), shares([0.2, 2.0, 3.0])
     ([0.8, 0.9], [0.5, 0.9], [0.333333, 0.4, 0.4])
+    >>> shares([0.6, 2.0, 2.0], [8.0, 1.0, 1.0])
+    [0.8, 0.2, 0.2]
     """
-    left, level = 1.0, 1.0
-    for place, wanted in enumerate(sorted(busy)):
-        level = left / (len(busy) - place)
-        if wanted > level:
+    weights = weights or [1.0] * len(busy)
+    left, rest, level = 1.0, sum(weights), 1.0
+    for wanted, weight in sorted(zip(busy, weights), key=lambda room: room[0] / room[1]):
+        level = left / rest
+        if wanted > level * weight:
             break
-        left -= wanted
-    free = 1.0 - sum(min(wanted, level) for wanted in busy)
+        left, rest = left - wanted, max(rest - weight, 1e-9)
+    free = 1.0 - sum(min(wanted, level * weight) for wanted, weight in zip(busy, weights))
+    fair = [weight / sum(weights) for weight in weights]
     return [
-        round(level if wanted > level else max(1.0 / len(busy), free + wanted), 6)
-        for wanted in busy
+        round(level * weight if wanted > level * weight else max(least, free + wanted), 6)
+        for wanted, weight, least in zip(busy, weights, fair)
     ]

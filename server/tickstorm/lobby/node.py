@@ -12,6 +12,7 @@ from __future__ import annotations
 import hmac
 import logging
 import os
+from collections.abc import Callable, Iterable
 from time import monotonic, time
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ import msgpack
 from gevent.lock import BoundedSemaphore
 
 from ..config import Config
+from ..games.catalogue import GameError
 from ..protocol.wire import Close, ProtocolViolation
 from ..rooms.crowd_room import CrowdRoom
 from . import tokens
@@ -95,12 +97,15 @@ class Node:
         shared_at = monotonic()
         while True:
             began = monotonic()
-            self.close_empty()
-            self.beat()
-            self.lobby.balance()
-            if self.directory.shared and began - shared_at >= SHARE_S:
-                shared_at = began
-                self.share()
+            try:
+                self.close_empty()
+                self.beat()
+                self.lobby.balance()
+                if self.directory.shared and began - shared_at >= SHARE_S:
+                    shared_at = began
+                    self.share()
+            except Exception:  # the rooms play on, and the next beat is a second away
+                log.exception("a beat failed")
             gevent.sleep(max(0.0, BEAT_S - (monotonic() - began)))
 
     def beat(self) -> None:
@@ -114,7 +119,7 @@ class Node:
             RoomReport(
                 id,
                 self.lobby.infos[id],
-                room.taken,
+                room.taken - room.yielding,  # seats that newcomers can have
                 room.spectators,
                 list(self._arrived.get(id, [])),
             )
@@ -150,14 +155,25 @@ class Node:
         self._reserved = orders.reserved
         # Some may have gone while the directory was asked, or are on their way.
         here = {id for id, room in self.lobby.rooms.items() if not room.held}
-        for id in here.intersection(orders.close):
-            self.shut(id, Close.NO_ROOM, "the room was closed by its owner")
-        for id in here.intersection(orders.lost):
-            self._give_up(id)
+        self._each("close", here.intersection(orders.close), self._close)
+        self._each("give up", here.intersection(orders.lost), self._give_up)
         if not self.draining:
-            for id in orders.open:
-                self._open(id)
-            self.lobby.open_default()
+            self._each("open", orders.open, self._open)
+            self._each("open", [self.lobby.default_id], lambda _: self.lobby.open_default())
+
+    def _each(self, what: str, ids: Iterable[str], act: Callable[[str], object]) -> None:
+        """Do it with each room. Where that fails, it is tried again with the next beat, for the
+        directory will say so again; the others don't suffer."""
+        for id in ids:
+            try:
+                act(id)
+            except (Refused, Unavailable, GameError) as error:
+                log.warning("can't %s room %s now: %s", what, id, error)
+            except Exception:
+                log.exception("can't %s room %s now", what, id)
+
+    def _close(self, id: str) -> None:
+        self.shut(id, Close.NO_ROOM, "the room was closed by its owner")
 
     def _give_up(self, id: str) -> None:
         """Another node has this room by now: whoever is still here goes there."""
@@ -183,24 +199,18 @@ class Node:
     def close_empty(self) -> None:
         """Rooms in which there was nobody but bots for a while close; the node's own never do."""
         now = monotonic()
-        for id, room in list(self.lobby.rooms.items()):
+        empty = []
+        for id, room in self.lobby.rooms.items():
             if self.lobby.infos[id].keep or room.held or room.humans or self._reserved.get(id):
                 self._empty_since.pop(id, None)
             elif now - self._empty_since.setdefault(id, now) >= self.config.empty_seconds:
                 log.info("room %s closes: it was empty for %d s", id, self.config.empty_seconds)
-                self.shut(id, Close.NO_ROOM, "the room was empty")
+                empty.append(id)
+        self._each("close", empty, lambda id: self.shut(id, Close.NO_ROOM, "the room was empty"))
 
     def share(self) -> None:
         """Give the directory a checkpoint of each room, one after the other, and the scores."""
-        for id in list(self.lobby.rooms):
-            room = self.lobby.rooms.get(id)
-            if room is None:
-                continue
-            try:
-                self.directory.save(self.id, id, msgpack.packb(self.lobby.dump(id)))
-            except (Refused, Unavailable) as error:
-                log.warning("no checkpoint of room %s: %s", id, error)
-            gevent.sleep(0)
+        self._each("share", list(self.lobby.rooms), self._share)
         best = {row["name"]: row["score"] for row in self.lobby.scores.top}
         if best != self._told:
             try:
@@ -208,6 +218,11 @@ class Node:
                 self._told = best
             except Unavailable as error:
                 log.warning("scores are not shared: %s", error)
+
+    def _share(self, id: str) -> None:
+        if id in self.lobby.rooms:
+            self.directory.save(self.id, id, msgpack.packb(self.lobby.dump(id)))
+        gevent.sleep(0)
 
     # ------------------------------------------------------------------ rooms that come and go
 
@@ -300,6 +315,13 @@ class Node:
         """Where a place's websocket is; relative to the page unless NODE_URL is a whole URL."""
         return place.url and f"{place.url}?room={place.room}"
 
+    def ticket_id(self, address: str) -> str:
+        """A new ticket's id, counted under the address unless there is no limit for any."""
+        id = os.urandom(8).hex()
+        if not self.config.max_connections_per_address:
+            return id
+        return f"{tokens.derived_key(self._ticket_key, address).hex()[:8]}.{id}"
+
     def sign(self, room: str, ticket: str) -> str:
         """The signed ticket of a seat that is held under the id `ticket`."""
         claim = tokens.Claim(room, ticket, time() + TICKET_S)
@@ -325,7 +347,9 @@ class Node:
             raise ProtocolViolation(Close.TOKEN, "the ticket is for another room")
         if claim.expires < time():
             raise ProtocolViolation(Close.TOKEN, "the ticket has expired")
-        self.lobby.settled(claim.room)  # or the seat would stay behind
+        room = self.lobby.settled(claim.room)  # or the seat would stay behind
+        if room is not None and (why := room.busy_with()):
+            raise ProtocolViolation(Close.FULL, why)  # the ticket is good for another attempt
         try:
             info, watch = self.directory.redeem(self.id, claim.room, claim.session)
             room = self.lobby.settled(claim.room) or self._bring(claim.room, info)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -30,10 +31,12 @@ _TOKEN = re.compile(
         | (?<=[(,=:!&|?{};\s])/(?![/*\s])(?:\\.|\[(?:\\.|[^\]\\])*\]|[^/\\\n])+/[a-z]* )
     | (?P<private> \#\w+ )
     | (?P<word> [\w$]+ )
-    | (?P<mark> \+\+ | -- | . )
+    | (?P<mark> \+\+ | -- | => | . )
     """,
     re.DOTALL | re.VERBOSE,
 )
+
+_SHORTER = {"const": "let", "true": "!0", "false": "!1", "undefined": "void 0"}
 
 
 @cache
@@ -82,7 +85,8 @@ def _gather(name: str, modules: dict[str, str], pieces: dict[str, str]) -> None:
 
 
 def compact(text: str) -> str:
-    """Without comments and spaces, with short private names, and constants where they are used.
+    """Without comments and spaces, with constants where they are used, and with short names of
+    what is private: fields with a number sign, classes and tables that are not exported.
 
     >>> compact("class A { #long = 1; // one\\n  get b() { return this.#long + +'a b'; } }")
     "class A{#a=1;get b(){return this.#a+ +'a b'}}"
@@ -90,14 +94,17 @@ def compact(text: str) -> str:
     values = dict(_CONSTANT.findall(text))
     text = _CONSTANT.sub("", text)
     tokens = [(m.lastgroup, m[0]) for m in _TOKEN.finditer(text)]
-    names = _short_names(token for kind, token in tokens if kind == "private")
+    exported = set(re.findall(r"\w+", "".join(re.findall(r"^export .*", text, re.MULTILINE))))
+    own = set(re.findall(r"^(?:class|const) ([A-Z]\w+)", text, re.MULTILINE)) - exported
+    names = _short_names("#", (token for kind, token in tokens if kind == "private"))
+    names |= _short_names("$", (token for _, token in tokens if token in own))
     out, last = [], ""
     for kind, token in tokens:
         if kind == "left":
             continue
-        token = names.get(token, token)
-        if last != ".":
-            token = "let" if token == "const" else values.get(token, token)
+        if kind == "private" or last != ".":
+            token = names.get(token, values.get(token, token))
+        token = _SHORTER.get(token, token)
         if token[0] == "`":
             token = re.sub(r"(?<=\.)#\w+", lambda name: names[name[0]], token)
         # Two words, or two signs that would be one, stay apart.
@@ -107,13 +114,15 @@ def compact(text: str) -> str:
             out.append(" ")
         if token == "}" and last == ";" or token in "])}" and last == ",":
             out.pop()  # ends what the bracket ends anyway
+        if token == "=>" and re.fullmatch(r"[^\w\s]\((\w+)\)", "".join(out[-4:])):
+            out[-3:] = out[-2:-1]  # one argument needs no brackets
         out.append(token)
         last = token
     return "".join(out)
 
 
-def _short_names(private: object) -> dict[str, str]:
+def _short_names(sign: str, private: Iterable[str]) -> dict[str, str]:
     letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
     short = [first + second for first in ["", *letters] for second in letters]
-    ranked = [name for name, _ in Counter(private).most_common()]  # type: ignore[call-overload]
-    return {name: f"#{new}" for name, new in zip(ranked, short, strict=False)}
+    ranked = [name for name, _ in Counter(private).most_common()]
+    return {name: sign + new for name, new in zip(ranked, short, strict=False)}

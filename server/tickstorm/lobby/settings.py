@@ -8,6 +8,7 @@ from typing import Any
 from ..config import Config
 from ..games.catalogue import OBJECTS, Catalogue, Entry
 from ..protocol import names
+from ..records.files import encodable
 
 NAME_CHARACTERS = 24
 MAX_ROUND_S = 3600
@@ -41,17 +42,53 @@ class RoomSettings:
         return replace(node, max_players=self.capacity, world_size=self.size, tick_hz=self.tick_hz)
 
 
+_USUAL = RoomSettings()
+_BOUNDS = {
+    "capacity": (1, 100_000),
+    "size": (2048, 31744),
+    "tick_hz": (0, 240),  # rooms of objects may be without ticks
+    "bots": (0, 1000),
+}
+"""Of what can be noted or shared, by games of any kind."""
+
+
+def load(data: object) -> RoomSettings:
+    """Settings as they were noted or shared before. Raises ValueError for anything else.
+
+    >>> load({"capacity": 5}).capacity
+    5
+    >>> load({"capacity": "many"})
+    Traceback (most recent call last):
+        ...
+    ValueError: room settings in which capacity is 'many'
+    """
+    if not isinstance(data, dict):
+        raise ValueError("room settings that are no map")
+    known = {field.name: type(getattr(_USUAL, field.name)) for field in fields(RoomSettings)}
+    size = {field.name: field.metadata for field in fields(Config)}["world_size"]
+    for name, value in data.items():
+        good = name in known and type(value) is known[name] and encodable(value)
+        if good and type(value) is int:
+            low, high = _BOUNDS.get(name, (0, MAX_ROUND_S))
+            good = low <= value <= high and not (name == "size" and value % size["multiple"])
+        if not good:
+            raise ValueError(f"room settings in which {str(name)[:40]} is {str(value)[:40]!r}")
+    return RoomSettings(**data)
+
+
 def of_node(config: Config, game: Entry) -> RoomSettings:
     """The settings of the rooms of a game that a node opens by itself."""
     if game.kind == OBJECTS:
         room = game.game.room
         return RoomSettings(game.name, game.title, capacity=room.capacity, tick_hz=room.tick_hz)
+    decided = {name: getattr(game.game, name, 0) for name in ("capacity", "size", "tick_hz")}
+    players = decided["capacity"] or config.room_players or config.max_players
     return RoomSettings(
         game=game.name,
         name=game.title,
-        capacity=min(config.room_players or config.max_players, config.max_players),
-        size=config.world_size,
-        tick_hz=config.tick_hz,
+        capacity=min(players, config.max_players),
+        size=decided["size"] or config.world_size,
+        tick_hz=decided["tick_hz"] or config.tick_hz,
         bots=config.bots,
         round_s=config.round_seconds,
     )
@@ -84,14 +121,20 @@ def parse(data: dict[str, Any], config: Config, games: Catalogue) -> RoomSetting
     game = game_named(chosen["game"], games)
     if game.kind == OBJECTS:
         return _of_objects(game, chosen)
+    decided = [key for key in ("size", "tick_hz") if getattr(game.game, key, 0)]
+    for key in decided:
+        if key in chosen:
+            raise SettingsError(key, f"not to be chosen, for {game.name} decides it")
     settings = replace(of_node(config, game), **chosen)
     if settings.settings:
         raise SettingsError("settings", f"none, for {game.name} has no settings of its own")
     option = {field.name: field.metadata for field in fields(Config)}
     size, hz = option["world_size"], option["tick_hz"]
     _check("capacity", settings.capacity, 1, config.max_players)
-    _check("size", settings.size, size["low"], size["high"], size["multiple"])
-    _check("tick_hz", settings.tick_hz, hz["low"], hz["high"])
+    if "size" not in decided:
+        _check("size", settings.size, size["low"], size["high"], size["multiple"])
+    if "tick_hz" not in decided:
+        _check("tick_hz", settings.tick_hz, hz["low"], hz["high"])
     if settings.bots and not config.room_bots:
         raise SettingsError("bots", "0, for this server has none for rooms (ROOM_BOTS=0)")
     _check("bots", settings.bots, 0, min(config.room_bots, settings.capacity - 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 import os
@@ -14,6 +15,7 @@ import msgpack
 
 LIFETIME_S = 24 * 3600
 SIGNATURE_BYTES = 16
+KEY_BYTES = 32
 
 
 class BadToken(ValueError):
@@ -60,19 +62,44 @@ def drain_token(key: bytes) -> str:
     return derived_key(key, "drain").hex()
 
 
+class BadKey(OSError):
+    """The file of the signing key holds none that could be trusted."""
+
+
 def load_key(secret: str, data_dir: str) -> bytes:
-    """The signing key: from the configured secret, or kept in a file only we can read."""
+    """The signing key: from the configured secret, or kept in a file only we can read.
+
+    Raises BadKey if that file is too short: with a key that others can guess, anyone could
+    forge tokens.
+    """
     if secret:
         return hashlib.sha256(secret.encode()).digest()
     path = Path(data_dir) / "secret"
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        _make_key(path)
+    kept = path.read_bytes()
+    if len(kept) < KEY_BYTES:
+        raise BadKey(
+            f"{path} is no signing key: it has {len(kept)} bytes, not {KEY_BYTES} or more. "
+            "Delete it, and a new one is made; players then can't resume old sessions"
+        )
+    return hashlib.sha256(kept).digest()
+
+
+def _make_key(path: Path) -> None:
+    """Write a new key, whole or not at all; one that another process made meanwhile stays."""
+    fresh = path.with_name(f".{path.name}-{os.urandom(4).hex()}")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return hashlib.sha256(path.read_bytes()).digest()
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(os.urandom(32))
-    return hashlib.sha256(path.read_bytes()).digest()
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(os.urandom(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _signature(body: bytes, key: bytes) -> bytes:

@@ -32,6 +32,7 @@ from ..protocol.layout import layout_of
 from ..protocol.wire import SUBPROTOCOL, Close
 from ..records import replay
 from ..transport.connection import Connection
+from ..transport.door import Door
 from . import api, sdk
 from .conversation import Conversation
 from .lobby import Lobby
@@ -51,6 +52,13 @@ SECURITY_HEADERS = [
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
 ]
+
+PREFLIGHT = [
+    ("Access-Control-Allow-Methods", "GET, POST, DELETE"),
+    ("Access-Control-Allow-Headers", "Content-Type, Authorization"),
+    ("Access-Control-Max-Age", "600"),
+]
+"""What pages of other origins may ask for, those that ALLOWED_ORIGINS names."""
 
 INPUT_BYTES = 64
 """What an input takes on the average in games that say no size."""
@@ -91,6 +99,7 @@ class Web:
         self.websockets: set[int] = set()
         """Descriptors of the open connections."""
         self.api = api.Api(config, lobby, node)
+        self.door: Door | None = None
         self._take_socket = take_socket
         self._files = pages_of(lobby.games) if pages is None else pages
         self._sdk = sdk.files()
@@ -134,10 +143,13 @@ class Web:
     def _api(
         self, method: str, path: str, environ: dict, start_response: StartResponse
     ) -> list[bytes]:
-        origins = self._allowed_origins(environ)
-        if origins is not None and environ.get("HTTP_ORIGIN") not in origins:
+        origins, origin = self._allowed_origins(environ), environ.get("HTTP_ORIGIN")
+        if origins is not None and origin not in origins:
             return _answer(start_response, "403 Forbidden", b'{"error": "origin"}\n',
                            "application/json")  # fmt: skip
+        cors = _cors(origin)
+        if method == "OPTIONS":
+            return _answer(start_response, "204 No Content", headers=[*cors, *PREFLIGHT])
         secure = self._forwarded(environ, "HTTP_X_FORWARDED_PROTO", environ["wsgi.url_scheme"])
         request = api.Request(
             method,
@@ -148,10 +160,19 @@ class Web:
             environ.get("HTTP_AUTHORIZATION", ""),
             environ["wsgi.input"].read,
         )
-        status, data, headers = self.api.answer(request)
+        try:
+            status, data, headers = self.api.answer(request)
+        except api.Aborted:
+            self.refused["aborted"] += 1
+            self._complain(_site(self._address(environ)), "did not send its whole body")
+            return _answer(start_response, "400 Bad Request", b"the body is not whole\n")
         body = json.dumps(data).encode() + b"\n"
         return _answer(
-            start_response, f"{status.value} {status.phrase}", body, "application/json", headers
+            start_response,
+            f"{status.value} {status.phrase}",
+            body,
+            "application/json",
+            [*headers, *cors],
         )
 
     def _forwarded(self, environ: dict, header: str, default: str) -> str:
@@ -162,11 +183,31 @@ class Web:
     # ------------------------------------------------------------------ pages
 
     def _health(self, start_response: StartResponse) -> list[bytes]:
-        health = self.lobby.health()
-        health["refused"] = dict(self.refused)
-        health["closed"] = dict(self.closed)
-        status = "503 Service Unavailable" if health["status"] == "stalled" else "200 OK"
+        health, status = self._state()
         return _json(start_response, health, status)
+
+    def _state(self) -> tuple[dict, str]:
+        """What `/healthz` says, and with which status."""
+        health = self.lobby.health()
+        turned_away = self.door.turned_away if self.door is not None else 0
+        health["refused"] = {**self.refused, "turned_away": turned_away}
+        health["closed"] = dict(self.closed)
+        return health, "503 Service Unavailable" if health["status"] == "stalled" else "200 OK"
+
+    def health_answer(self) -> bytes:
+        """The whole answer to `GET /healthz`, for the door's thread: the loop may change beneath
+        it what it counts, so it is tried again."""
+        for _ in range(5):
+            try:
+                health, status = self._state()
+                break
+            except RuntimeError:  # a dictionary changed while it was copied
+                continue
+        else:
+            health, status = {"status": "ok" if self.lobby.alive() else "stalled"}, "200 OK"
+        body = json.dumps(health, indent=1).encode() + b"\n"
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
+        return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
     def _ready(self, start_response: StartResponse) -> list[bytes]:
         why = self.lobby.unready()
@@ -259,7 +300,7 @@ class Web:
         self._open[site] += 1
         self.websockets.add(fd)
         try:
-            self._serve(fd, environ, address)
+            self._serve(fd, environ, address, site if limit else "")
         finally:
             self.websockets.discard(fd)
             self._open[site] -= 1
@@ -267,7 +308,7 @@ class Web:
                 del self._open[site]
         return []
 
-    def _serve(self, fd: int, environ: dict, address: str) -> None:
+    def _serve(self, fd: int, environ: dict, address: str, site: str) -> None:
         query = parse_qs(environ.get("QUERY_STRING", ""))
         config = self.config
         connection = Connection(
@@ -279,7 +320,7 @@ class Web:
         )
         connection.deadline = monotonic() + config.hello_seconds
         room, watched = (query.get(key, [None])[0] for key in ("room", "replay"))
-        conversation = Conversation(self.lobby, room, connection, watched)
+        conversation = Conversation(self.lobby, room, connection, watched, site)
         try:
             connection.run()
         except Exception:  # one client's trouble is not to become another's
@@ -299,12 +340,16 @@ class Web:
         self.closed[code.name] += 1
         if code in (Close.DONE, Close.GOING_AWAY, Close.RESTART):
             return
+        self._complain(address, f"closed {code}: {reason}")
+
+    def _complain(self, address: str, what: str) -> None:
+        """Log what an address did, now and then."""
         now = monotonic()
         if now - self._logged.get(address, -LOG_AGAIN_S) >= LOG_AGAIN_S:
             if len(self._logged) >= 1000:
                 self._logged.clear()
             self._logged[address] = now
-            log.info("closed %s from %s: %s", code, address, reason)
+            log.info("%s %s", address, what)
 
     def _allowed_origins(self, environ: dict) -> list[str | None] | None:
         """The server's own host, whatever is configured, and clients that are no browsers."""
@@ -339,6 +384,17 @@ def _site(address: str) -> str:
     if parsed.ipv4_mapped:
         return str(parsed.ipv4_mapped)
     return str(ipaddress.ip_network((int(parsed), 64), strict=False).network_address)
+
+
+def _cors(origin: str | None) -> list[tuple[str, str]]:
+    """What lets a page of an allowed origin read an answer. Nothing here goes by cookies."""
+    if origin is None:
+        return []
+    return [
+        ("Access-Control-Allow-Origin", origin),
+        ("Access-Control-Expose-Headers", "Retry-After"),
+        ("Vary", "Origin"),
+    ]
 
 
 def _require_subprotocol(protocol: ServerProtocol, offered: list[str]) -> str:
@@ -419,7 +475,7 @@ def _json(start_response: StartResponse, value: dict, status: str = "200 OK") ->
 def _answer(
     start_response: StartResponse,
     status: str,
-    body: bytes,
+    body: bytes = b"",
     kind: str = "text/plain; charset=utf-8",
     headers: Iterable[tuple[str, str]] = (),
 ) -> list[bytes]:

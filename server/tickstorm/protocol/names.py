@@ -11,6 +11,9 @@ _REFUSED = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 # Letters and symbols that look like nothing: fillers of Hangul, the empty Braille cell.
 _BLANK = "\u115f\u1160\u2800\u3164\uffa0"
 
+MOST_MARKS = 3
+"""Combining marks upon one character: no script needs more, and piles of them cover other lines."""
+
 DEFAULT_NAME = "Pilot"
 
 
@@ -24,7 +27,22 @@ def clean(text: str, characters: int, size: int | None = None) -> str:
     """
     text = unicodedata.normalize("NFKC", text[: 4 * characters])
     text = "".join(c for c in text if unicodedata.category(c) not in _REFUSED and c not in _BLANK)
+    text = _unpiled(text)
     text = " ".join(text.split())[:characters].rstrip()
     if size is not None:
         text = text.encode()[:size].decode(errors="ignore").rstrip()
     return text
+
+
+def _unpiled(text: str) -> str:
+    """Without marks that are piled too high.
+
+    >>> len(_unpiled("a" + chr(0x336) * 50 + "b"))
+    5
+    """
+    kept, marks = [], 0
+    for character in text:
+        marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
+        if marks <= MOST_MARKS:
+            kept.append(character)
+    return "".join(kept)

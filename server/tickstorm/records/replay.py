@@ -166,6 +166,8 @@ class ReplayRoom(CrowdRoom):
         except (JournalError, KeyError, ValueError) as error:
             log.warning("replay %s ends: %s", self.id, error)
             self.close(Close.NO_ROOM, "the replay ends here")
+        finally:
+            self._sockets.close()
 
     def _turn(self) -> None:
         """As many ticks as one snapshot spans; the last of them is shown."""
@@ -208,7 +210,7 @@ class ReplayRoom(CrowdRoom):
         self._void = False
         self._seats.baseline_tick[:] = NEVER
         self._seats.begun[:] = self._seats.heard[:] = self.world.tick
-        self._seats.cell[:] = 0
+        self._seats.cell[:] = self._seats.full_at[:] = 0
         self._histories = [
             KindHistory(kind, len(view.present), self._grid)
             for kind, view in zip(self.game.KINDS, self.world.view(), strict=True)

@@ -8,7 +8,6 @@ next start stays.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import journal
+from .files import encodable, read_json
 
 log = logging.getLogger("tickstorm.retention")
 
@@ -70,11 +70,15 @@ def noted(data_dir: Path) -> set[str]:
     """Folders of rooms that some server on this DATA_DIR has open, or would open again."""
     rooms: set[str] = set()
     for notes in data_dir.glob("rooms-*.json"):
-        try:
-            rooms.update(json.loads(notes.read_text()))
-        except (OSError, ValueError):
-            continue
+        rooms.update(read_json(notes, _ids) or ())
     return {journal.folder_of(str(data_dir), room).name for room in rooms}
+
+
+def _ids(noted: object) -> list[str]:
+    """The rooms in a server's notes. Raises ValueError for anything else."""
+    if not isinstance(noted, dict) or not all(map(encodable, noted)):
+        raise ValueError("no map of rooms")
+    return list(noted)
 
 
 def tidy(

@@ -25,13 +25,16 @@ from ..replication import snapshot
 from ..replication.history import RING, KindHistory
 from ..replication.interest import CELL_SIZE, Grid
 from ..replication.snapshot import Snapshots
+from ..services.announcements import ANNOUNCEMENTS
 from ..services.scores import Score, Scores
 from ..transport.connection import Connection
 from ..transport.sockets import open_sockets
 from . import inputs
+from .buckets import Buckets
+from .census import YIELD_S, Census
 from .inputs import InputBuffer
 from .metrics import Metrics
-from .seats import NEVER, Seats
+from .seats import Seats
 from .session import CHAT_BURST, Session
 from .shedding import Shedding
 from .ticker import Ticker
@@ -40,6 +43,16 @@ log = logging.getLogger("tickstorm.room")
 
 QUEUE_ROWS = 65536
 """Inputs that owner greenlets may queue between two ticks; what is beyond is dropped, counted."""
+
+CHAT_LINES_S, CHAT_LINES = 8, 16
+"""Lines of chat in a room, per second and at once, whoever says them; what is beyond is shed."""
+
+ADDRESS_LINES_S, ADDRESS_LINES = 2, 8
+"""The same for all players of one address."""
+
+PUBLIC_BYTES_S, PUBLIC_BYTES = 16384, 32768
+"""Bytes of what everyone is told, per second and at once: chat, feed, board and heat. A burst fits
+into any socket's buffer, so that it closes nobody who reads."""
 
 SCORES_S = 5
 """Seconds between offers of the players' scores to the all-time list."""
@@ -67,22 +80,31 @@ class CrowdRoom:
         journal: Journal | None = None,
         sessions: Iterable[list] = (),
         scores: Scores | None = None,
+        census: Census | None = None,
     ):
-        """`sessions`: players that are in `world` already, as in a checkpoint of the journal."""
+        """`sessions`: players that are in `world` already, as in a checkpoint of the journal.
+        `census`: whose seats they are, of all rooms of the process."""
         self.id = id
         self.config = config
         self.game = game
         self.layout = layout_of(game)
         self.schema = self.layout.schema
+        self.after_tick: Callable[[], None] = lambda: None
+        """Called by the loop after each tick: others may have their turn."""
         self.announce: Callable[[], None] = lambda: None
         """Called when what a client knows is void, before the next snapshot: WELCOME comes anew."""
         self.world = world
         self.clock = clock
         self.journal = journal
-        self._scores = scores if "score" in game.SELF.names else None
+        self._announcements = [
+            announce for name, announce in ANNOUNCEMENTS.items() if name in game.services
+        ]
+        self._scores = scores if "scores" in game.services else None
         self.metrics = Metrics()
         self.shedding = Shedding(config.tick_hz)
         self.sessions: dict[str, Session] = {}
+        self._away: dict[str, Session] = {}  # of players, who has been away the longest first
+        self._census = census or Census()
         self.players = 0
         self.last_tick_at = clock()
         self._ticker = Ticker(config.tick_hz, clock())
@@ -100,6 +122,9 @@ class CrowdRoom:
         self._public: list[bytes] = []
         self._waiting: set[Connection] = set()  # with bytes that have yet to go out
         self._joins, self._joined_at = 0.0, clock()
+        self._lines = Buckets(CHAT_LINES_S, CHAT_LINES, clock)
+        self._lines_of = Buckets(ADDRESS_LINES_S, ADDRESS_LINES, clock)
+        self._public_bytes = Buckets(PUBLIC_BYTES_S, PUBLIC_BYTES, clock)
         self._running = True
         self._rest_s = 0.0  # what the other rooms are owed before the next tick
         self.held = False  # no tick begins: the room is being handed over
@@ -122,12 +147,16 @@ class CrowdRoom:
                     gevent.sleep(self._rest_s)
                 if self._running and not self.held:
                     self.tick()
+                    self.after_tick()
+        self._sockets.close()
 
     def tick(self) -> None:
         """One tick, from the sockets' bytes to the sockets' bytes."""
         tick = self.world.tick + 1
         metrics = self.metrics
         metrics.begin()
+        if self.journal is not None:
+            self.journal.tick_begins(tick)
         seats, rows = self._read(tick)
         metrics.phase("read")
         commands = self._commands(tick, seats, rows)
@@ -147,6 +176,8 @@ class CrowdRoom:
         metrics.phase("encode")
         self._send(tick, due, snapshots)
         metrics.phase("send")
+        if self.journal is not None:
+            self.journal.tick_ends()
         took_s = metrics.end()
         self.shedding.observe(took_s)
         self._rest_s = self.shedding.rest_s(took_s)
@@ -207,6 +238,7 @@ class CrowdRoom:
         slots = table.slot[seats]
         playing = slots != NO_SLOT
         table.acted[seats] = tick
+        table.played[seats] = True
         return inputs.commands(self.game, slots[playing], rows[playing])
 
     # ------------------------------------------------------------------ out
@@ -224,6 +256,7 @@ class CrowdRoom:
             if not connection.tail:
                 connection.flush()
         table.tailing[:] = False
+        table.grant(tick)
         table.tailing[[connection.seat for connection in self._waiting]] = True
         return table.due(tick, self.snapshot_ticks)
 
@@ -268,13 +301,14 @@ class CrowdRoom:
             others = self._seats.connected.copy()
             others[due] = False
             for seat in np.flatnonzero(others).tolist():
-                self._connections[seat].push(public)
+                self._tell(self._connections[seat], public)
         taken = self._sockets.send(due, public, snapshots)
         for i in np.flatnonzero(taken != snapshots.size + len(public)).tolist():
             connection = self._connections[due[i]]
             self._cut_short(connection, int(taken[i]), public, snapshots.one(i))
             self._seats.tailing[due[i]] = bool(connection.tail)
         begun = taken > len(public)
+        self._seats.pay(tick, due[begun], snapshots.size[begun], self.config.tick_hz)
         self.metrics.count["snapshots"] += int(np.count_nonzero(begun))
         self.metrics.count["bytes"] += int(taken[taken > 0].sum())
         self._seats.commit(tick, due, begun)
@@ -286,9 +320,14 @@ class CrowdRoom:
         elif taken > 0:  # of a snapshot that hasn't begun, nothing needs to be kept
             connection.keep_tail(public[taken:])
         elif taken in (0, -EAGAIN, -EINTR):
-            connection.push(public)
+            self._tell(connection, public)
         else:
             connection.drop()
+
+    def _tell(self, connection: Connection, public: bytes) -> None:
+        """What everyone is told, to one who takes no snapshot now."""
+        if public and not connection.offer(public):
+            self.metrics.count["public_untold"] += 1
 
     def _eyes(self, seats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """float32[m] x and y from which the clients in `seats` look."""
@@ -301,32 +340,31 @@ class CrowdRoom:
     # ------------------------------------------------------------------ public messages
 
     def _announce(self, tick: int) -> None:
-        """What everyone may know: the feed, and once a second the board and the heat."""
-        events = self.world.feed()
+        """What everyone may know, by the services that the game lists."""
         if not self.shedding.level.cosmetics:
-            self.metrics.count["cosmetics_shed"] += bool(events)
+            self.metrics.count["cosmetics_shed"] += bool(self.world.feed())
             return
-        if events:
-            self._broadcast(wire.feed(events))
-        hz = self.config.tick_hz
-        if tick % hz == 0:
-            self._broadcast(wire.board(self.world.board(), self.players))
-        elif tick % hz == hz // 2:
-            self._broadcast(wire.heat(self._grid.side, self._heat()))
+        for announcement in self._announcements:
+            message = announcement(self, tick)
+            if message is not None:
+                self._broadcast(message)
 
-    def _heat(self) -> np.ndarray:
-        """int64[side * side]: players' entities per cell, without the grid's margin."""
+    def heat(self) -> tuple[int, np.ndarray]:
+        """Players' entities per cell, without the grid's margin: the side, int64[side * side]."""
         starts = self._histories[0].starts[self.world.tick % RING]
         width = self._grid.width
-        return np.diff(starts).reshape(width, width)[1:-1, 1:-1].ravel()
+        return self._grid.side, np.diff(starts).reshape(width, width)[1:-1, 1:-1].ravel()
 
     def say(self, name: str | None, text: str) -> None:
         """A line of chat for everyone; `name` None is the server itself."""
         self._broadcast(wire.chatted(name, text))
 
     def _broadcast(self, frame: bytes) -> None:
-        """A whole frame for everyone, ahead of the next snapshot."""
-        self._public.append(frame)
+        """A whole frame for everyone, ahead of the next snapshot; shed if there was too much."""
+        if self._public_bytes.take("everyone", len(frame)):
+            self.metrics.count["public_shed"] += 1
+        else:
+            self._public.append(frame)
 
     # ------------------------------------------------------------------ upkeep
 
@@ -348,10 +386,10 @@ class CrowdRoom:
             self.metrics.count["half_open"] += 1
             self._connections[seat].drop()
         now = self.clock()
-        for session in list(self.sessions.values()):
-            away = session.connection is None and now - session.away_since
-            if away is not False and away >= config.grace_seconds:
-                self.leave(session)
+        for session in list(self._away.values()):
+            if now - session.away_since < config.grace_seconds:
+                break  # the others left later
+            self.leave(session)
 
         if tick // hz % SCORES_S == 0:
             self._offer_scores(self.sessions.values())
@@ -372,17 +410,51 @@ class CrowdRoom:
 
     # ------------------------------------------------------------------ who is here
 
-    def join(self, name: str, bot: bool, connection: Connection) -> Session:
-        """A new player. Raises ProtocolViolation if the room is full or too busy."""
-        if self.players >= self.config.max_players:
-            raise ProtocolViolation(Close.FULL, "the room is full; try again later")
+    def busy_with(self) -> str:
+        """Why nobody can be let in just now, or nothing."""
         if not self.shedding.level.admits:
-            raise ProtocolViolation(Close.FULL, "the room is too busy; try again later")
+            return "the room is too busy; try again later"
         now, rate = self.clock(), self.config.joins_per_second
         self._joins = max(0.0, self._joins - (now - self._joined_at) * rate)
         self._joined_at = now
-        if self._joins >= 2 * rate:
-            raise ProtocolViolation(Close.FULL, "too many join at once; try again later")
+        return "too many join at once; try again later" if self._joins >= 2 * rate else ""
+
+    @property
+    def yielding(self) -> int:
+        """Players who have been away for so long that others may have their seats."""
+        until = self.clock() - YIELD_S
+        return sum(session.away_since <= until for session in self._away.values())
+
+    def longest_away(self) -> Session | None:
+        """Who has to go first, should a seat be needed."""
+        first = next(iter(self._away.values()), None)
+        return first if first and first.away_since <= self.clock() - YIELD_S else None
+
+    def make_room(self, seats: int = 1) -> bool:
+        """See to it that so many seats are free, if those who are away the longest can give
+        them; otherwise nobody has to go."""
+        wanted = self.players + seats - self.config.max_players
+        if wanted > 0 and wanted > self.yielding:
+            return False
+        for _ in range(wanted):
+            self.metrics.count["yielded"] += 1
+            self.leave(self.longest_away())
+        return True
+
+    def join(
+        self,
+        name: str,
+        bot: bool,
+        connection: Connection,
+        address: str = "",
+        expected: bool = False,
+    ) -> Session:
+        """A new player; `expected`: of one with a ticket it is known that there is time for it.
+        Raises ProtocolViolation if the room is full or too busy."""
+        if not self.make_room():
+            raise ProtocolViolation(Close.FULL, "the room is full; try again later")
+        if (why := self.busy_with()) and not expected:
+            raise ProtocolViolation(Close.FULL, why)
         self._joins += 1
         slot = self.world.join(name, bot)
         self.players += 1
@@ -390,15 +462,17 @@ class CrowdRoom:
         if self.journal is not None:
             self.journal.join(slot, name, bot, session.id)
         self._sit(session)
+        self._census.sit(session, address)
         self._attach(session, connection)
         return session
 
-    def spectate(self, name: str, connection: Connection) -> Session:
+    def spectate(self, name: str, connection: Connection, address: str = "") -> Session:
         """A client without a ship, looking at the middle of the world until it asks otherwise."""
         if self.spectators >= self.config.max_spectators:
             raise ProtocolViolation(Close.FULL, "no more spectators; try again later")
         session = Session(self, self._seats.take(), NO_SLOT, name, None)
         self._sit(session)
+        self._census.sit(session, address)
         self._attach(session, connection)
         return session
 
@@ -412,12 +486,14 @@ class CrowdRoom:
         session.away_since = self.clock()
         self.players += 1
         self._sit(session)
+        self._seats.played[session.seat] = True
+        self._away[session.id] = session
 
     def _playing(self) -> list[list]:
         """The players' sessions, as a checkpoint of the journal holds them."""
         return [[s.id, s.slot, s.name, s.bot] for s in self.sessions.values() if not s.spectator]
 
-    def resume(self, session_id: str, connection: Connection) -> Session | None:
+    def resume(self, session_id: str, connection: Connection, address: str = "") -> Session | None:
         """The session that comes back, or None if it is gone. The newest socket wins."""
         session = self.sessions.get(session_id)
         if session is None:
@@ -425,6 +501,7 @@ class CrowdRoom:
         if session.connection is not None:
             session.connection.close(Close.TAKEN_OVER, "taken over by a newer connection")
             self._detach(session, session.connection)
+        self._census.sit(session, address)
         self._attach(session, connection)
         self.metrics.count["resumed"] += 1
         return session
@@ -432,6 +509,7 @@ class CrowdRoom:
     def _attach(self, session: Session, connection: Connection) -> None:
         seat = session.seat
         session.connection = connection
+        self._away.pop(session.id, None)
         connection.seat = seat
         connection.deadline = None
         connection.wait_in(self._waiting)
@@ -442,10 +520,12 @@ class CrowdRoom:
         connection.read_by_tick()
 
     def disconnect(self, session: Session, connection: Connection) -> None:
-        """The socket is gone. The ship waits for its player for the grace period."""
+        """The socket is gone. The ship waits for its player for the grace period, unless it
+        never did anything: nothing would be lost, and a mere HELLO is to hold no seat."""
         current = session.connection is connection
         self._detach(session, connection)
-        if current and session.spectator:
+        idle = self._running and not self._seats.played[session.seat]
+        if current and (session.spectator or idle):
             self.leave(session)
 
     def _detach(self, session: Session, connection: Connection) -> None:
@@ -455,6 +535,8 @@ class CrowdRoom:
         if session.connection is connection:
             session.connection = None
             session.away_since = self.clock()
+            if not session.spectator:
+                self._away[session.id] = session
             self._connections[session.seat] = None
             self._seats.detach(session.seat)
 
@@ -464,6 +546,8 @@ class CrowdRoom:
             return
         if session.connection is not None:
             self._detach(session, session.connection)
+        self._away.pop(session.id, None)
+        self._census.rise(session)
         if not session.spectator:
             self._offer_scores([session])
             self.world.leave(session.slot)
@@ -512,6 +596,8 @@ class CrowdRoom:
         }
 
     def _chat(self, session: Session, text: str) -> None:
+        if "chat" not in self.game.services:
+            raise ProtocolViolation(Close.MALFORMED, f"CHAT in {self.game.name}, which has none")
         now = self.clock()
         earned = (now - session.chat_at) / self.config.chat_seconds
         session.chat_credit = min(CHAT_BURST, session.chat_credit + earned)
@@ -520,13 +606,17 @@ class CrowdRoom:
         if session.chat_credit < 1:
             self.metrics.count["chat_dropped"] += 1
             session.connection.push(wire.notice(0, "Not so fast."))
+        elif text and (self._lines_of.take(session.address) or self._lines.take("everyone")):
+            self.metrics.count["chat_shed"] += 1
+            session.connection.push(wire.notice(0, "Too many talk at once."))
         elif text:
             session.chat_credit -= 1
             self.say(session.name, text)
 
     def resync(self, session: Session) -> None:
-        """The next snapshot of this client is a full one."""
-        self._seats.baseline_tick[session.seat] = NEVER
+        """The next snapshot of this client is a full one, as soon as the last one that it asked
+        for is paid off (see `Seats.pay`)."""
+        self._seats.wants_full[session.seat] = True
 
     def look(self, session: Session, *where: float) -> None:
         """A spectator follows the ship in a slot, or looks at a place."""
@@ -572,7 +662,7 @@ class CrowdRoom:
     @property
     def away(self) -> int:
         """Sessions whose client is not connected now."""
-        return sum(session.connection is None for session in self.sessions.values())
+        return len(self._away)
 
     @property
     def humans(self) -> int:
@@ -592,6 +682,12 @@ class CrowdRoom:
     def snapshot_ticks(self) -> int:
         """Ticks between a client's snapshots; more than one only when overloaded."""
         return self.shedding.level.snapshot_ticks
+
+    @property
+    def weight(self) -> float:
+        """What its share of the process goes by: players who are here; a bot is a quarter."""
+        here = [s for s in self.sessions.values() if s.connection is not None and not s.spectator]
+        return 1.0 + sum(0.25 if session.bot else 1.0 for session in here)
 
     @property
     def busy(self) -> float:
@@ -630,3 +726,5 @@ class CrowdRoom:
         self._offer_scores(self.sessions.values())
         if self.journal is not None:
             self.journal.close(self.world, self._playing())
+        for session in self.sessions.values():
+            self._census.rise(session)

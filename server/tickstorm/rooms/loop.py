@@ -101,6 +101,7 @@ class Loop:
         self.budget = budget
         self.dev = dev
         self.on_end: Callable[[Member], None] = lambda room: None
+        self.after_turn: Callable[[], None] = lambda: None  # others may have theirs
         self.rooms: dict[str, Member] = {}
         self.turns = self.skipped = 0
         self.busy = 0.0  # share of a core, smoothed over some seconds
@@ -208,6 +209,7 @@ class Loop:
                 self._event.wait(self._patience())
                 self._event.clear()
                 self.turn()
+                self.after_turn()
                 gevent.sleep(BREATH_S)
         finally:
             watcher.stop()

@@ -38,6 +38,7 @@ from ..protocol import objects
 from ..protocol.wire import LEAVE as LEAVE_MESSAGE
 from ..protocol.wire import PING, SYNC, Close, ProtocolViolation, notice, pong, welcome
 from ..replication.patches import pack
+from .census import YIELD_S, Census
 from .shedding import Shedding
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class ObjectSession:
     __slots__ = (
         "room", "id", "name", "player", "bot", "spectator", "connection", "away_since", "told",
         "fresh", "greet", "ahead", "newest", "last", "slack", "budget", "buckets", "failures",
-        "heard_at", "pinged", "seated",
+        "heard_at", "pinged", "seated", "address",
     )  # fmt: skip
 
     def __init__(self, room: ObjectRoom, id: str, name: str, player: str, bot: bool):
@@ -78,6 +79,7 @@ class ObjectSession:
         self.name = name
         self.player = player
         self.spectator = not player
+        self.address = ""  # whose seat it is; empty for nobody's (see `census.py`)
         self.bot = bot
         self.connection: Connection | None = None
         self.away_since = 0.0
@@ -142,6 +144,7 @@ class ObjectRoom:
         self.failures = 0
         self.dropped = 0
         self.took_s = 0.0  # of the last second's ticks, smoothed
+        self.census = Census()
         self.token_for: Callable[[ObjectSession], str] = lambda session: ""
         self.version = ""
         self._events: list[list[Any]] = []
@@ -220,7 +223,55 @@ class ObjectRoom:
     def away(self) -> int:
         return len(self.sessions) - len(self.live)
 
-    def join(self, name: str, bot: bool, connection: Connection, player: str = "") -> ObjectSession:
+    @property
+    def weight(self) -> float:
+        """What its share of the process goes by: players who are here; a bot is a quarter."""
+        here = [session for session in self.live if not session.spectator]
+        return 1.0 + sum(0.25 if session.bot else 1.0 for session in here)
+
+    def busy_with(self) -> str:
+        """Why nobody can be let in just now, or nothing."""
+        return ""
+
+    def _gone(self) -> list[ObjectSession]:
+        """Players who have been away for so long that others may have their seats; who has been
+        away the longest first."""
+        until = self.loop.clock() - YIELD_S
+        gone = [s for s in self.by_player.values() if s.connection is None]
+        return sorted((s for s in gone if s.away_since <= until), key=lambda s: s.away_since)
+
+    @property
+    def yielding(self) -> int:
+        if self.simulation.locked or len(self.sessions) == len(self.live):
+            return 0
+        return len(self._gone())
+
+    def longest_away(self) -> ObjectSession | None:
+        """Who has to go first, should a seat be needed."""
+        return next(iter(self._gone()), None)
+
+    def make_room(self, seats: int = 1) -> bool:
+        """See to it that so many seats are free, if those who are away the longest can give
+        them; otherwise nobody has to go."""
+        if self.simulation.locked:
+            return self.players + seats <= self.capacity  # nobody comes in, so nobody has to go
+        wanted = self.players + seats - self.capacity
+        gone = self._gone() if wanted > 0 else []
+        if wanted > len(gone):
+            return False
+        for session in gone[: max(0, wanted)]:
+            self.leave(session)
+        return True
+
+    def join(
+        self,
+        name: str,
+        bot: bool,
+        connection: Connection,
+        player: str = "",
+        address: str = "",
+        expected: bool = False,
+    ) -> ObjectSession:
         """A new player, seated with the next tick. Raises ProtocolViolation if there is no place.
 
         `player`: who it is, if the game or the server knows; else an id is made.
@@ -229,26 +280,31 @@ class ObjectRoom:
         if known is not None:  # the same person again: the newest socket wins
             self._resume(known, connection)
             return known
-        if self.players >= self.capacity:
+        if not self.make_room():
             raise ProtocolViolation(Close.FULL, "the room is full; try again later")
         if self.simulation.locked:
             raise ProtocolViolation(Close.FULL, "the room is locked")
         session = self._session(os.urandom(8).hex(), player or os.urandom(6).hex(), name, bot)
+        self.census.sit(session, address)
         self._put([JOIN, session.player, name, session.id, bot])
         self._attach(session, connection, resumed=False)
         return session
 
-    def spectate(self, name: str, connection: Connection) -> ObjectSession:
+    def spectate(self, name: str, connection: Connection, address: str = "") -> ObjectSession:
         if self.spectators >= self.game.room.spectators:
             raise ProtocolViolation(Close.FULL, "no more spectators; try again later")
         session = self._session(os.urandom(8).hex(), "", name, False)
+        self.census.sit(session, address)
         self._attach(session, connection, resumed=False)
         return session
 
-    def resume(self, session_id: str, connection: Connection) -> ObjectSession | None:
+    def resume(
+        self, session_id: str, connection: Connection, address: str = ""
+    ) -> ObjectSession | None:
         """The session that comes back, or None if it is gone. The newest socket wins."""
         session = self.sessions.get(session_id)
         if session is not None:
+            self.census.sit(session, address)
             self._resume(session, connection)
         return session
 
@@ -295,6 +351,7 @@ class ObjectRoom:
         """The session ends for good."""
         if self.sessions.pop(session.id, None) is None:
             return
+        self.census.rise(session)
         self._detach(session)
         if session.player:
             del self.by_player[session.player]
@@ -495,6 +552,7 @@ class ObjectRoom:
             session = self.by_player.pop(event[1], None)
             if session is not None:
                 self.sessions.pop(session.id, None)
+                self.census.rise(session)
                 if session.connection is not None:
                     session.connection.close(Close.INTERNAL, "the room failed to let you in")
                 self._detach(session)
@@ -657,6 +715,7 @@ class ObjectRoom:
             if session is None:
                 continue
             self.sessions.pop(session.id, None)
+            self.census.rise(session)
             if session.connection is not None:
                 session.connection.close(Close.FULL, reason)
             self._detach(session)
@@ -695,6 +754,8 @@ class ObjectRoom:
     def finish(self) -> None:
         """After `close`: it has no more turns."""
         self.loop.remove(self)
+        for session in self.sessions.values():
+            self.census.rise(session)
 
     def playing(self) -> list[list[Any]]:
         """The players' sessions, as `__init__` takes them."""

@@ -23,6 +23,9 @@ SLOWEST = 4
 CALM_S = 5
 """Seconds without a refusal until a slow client's rate is doubled again."""
 
+SYNC_BYTES_S = 32768
+"""Full snapshots that a client asks for (SYNC) may take so many bytes a second."""
+
 FROZEN_S, SILENT_S, DEAD_S = 2, 10, 25
 """Unacknowledged for the first: frozen. Silent for the second: pinged; for the third: gone."""
 
@@ -50,7 +53,11 @@ class Seats:
         self.acted = column(0)  # tick at which an input was used
         self.pace_ticks = column(1)  # ticks between snapshots that this client can keep up with
         self.frozen_ticks = column(1)  # the same, while it acknowledges nothing
+        self.wants_full = column(False, bool)  # asked for a full snapshot, not granted yet
+        self.asked_full = column(False, bool)  # granted, not begun yet
+        self.full_at = column(0)  # tick from which on another one may be granted
         self.strikes, self.calm_s = column(0), column(0)
+        self.played = column(False, bool)  # an input was used since the session began
         self.credit = column(0, np.float64)  # messages it may still send
 
     def take(self) -> int:
@@ -65,6 +72,7 @@ class Seats:
         self.slot[seat] = self.looks_at[seat] = slot
         self.look_x[seat] = self.look_y[seat] = middle
         self.cell[seat] = 0
+        self.played[seat] = False
 
     def attach(self, seat: int, tick: int, message_rate: int) -> None:
         """A socket was attached: everything about the last one is forgotten."""
@@ -75,6 +83,8 @@ class Seats:
             column[seat] = tick
         self.pace_ticks[seat] = self.frozen_ticks[seat] = 1
         self.strikes[seat] = self.calm_s[seat] = 0
+        self.wants_full[seat] = self.asked_full[seat] = False
+        self.full_at[seat] = tick
         self.credit[seat] = 2.0 * message_rate
 
     def detach(self, seat: int) -> None:
@@ -104,6 +114,22 @@ class Seats:
         due = np.flatnonzero(self.connected & ~self.tailing & turn)
         self.offered[due] = tick
         return due
+
+    def grant(self, tick: int) -> None:
+        """Who asked for a full snapshot gets it next, unless the last one is not paid off."""
+        ready = self.connected & self.wants_full & (self.full_at <= tick)
+        self.baseline_tick[ready] = NEVER
+        self.asked_full |= ready
+        self.wants_full &= ~ready
+
+    def pay(self, tick: int, seats: np.ndarray, sizes: np.ndarray, hz: int) -> None:
+        """Full snapshots that were asked for have begun: the next ones have to wait, the longer
+        the larger these are (`sizes`: int[m], bytes)."""
+        asked = self.asked_full[seats]
+        if asked.any():
+            paid = seats[asked]
+            self.full_at[paid] = tick + np.ceil(sizes[asked] * hz / SYNC_BYTES_S).astype(np.int64)
+            self.asked_full[paid] = False
 
     def commit(self, tick: int, seats: np.ndarray, begun: np.ndarray) -> None:
         """After sending: the baseline moves where the socket took the first byte (bool[m])."""

@@ -58,6 +58,7 @@ class Session:
     bot: bool = False
     id: str = field(default_factory=lambda: os.urandom(8).hex())
     away_since: float = 0.0
+    address: str = ""  # whose seat it is; empty for nobody's (see `census.py`)
     chat_credit: float = CHAT_BURST
     chat_at: float = 0.0
 

@@ -34,6 +34,9 @@ READ, WRITE = 1, 2  # libev's event bits
 EXTRA_BYTES = 65536
 """Messages beside snapshots that may wait for a slow client; past that it is closed as slow."""
 
+OFFERED_BYTES = EXTRA_BYTES // 2
+"""What everyone is told waits for a slow client up to here; what is beyond, it is not told."""
+
 PENDING_BYTES = 1 << 18
 """What may wait in all, the rest of a snapshot and answers to control frames included."""
 
@@ -44,6 +47,10 @@ cheap to send and dear to read."""
 CLOSE_SECONDS = 2.0
 CLOSE_BYTES = 1 << 16
 """Time for the closing handshake, and what is read while waiting, before the socket is dropped."""
+
+
+def _nobody_listens(_data: bytes) -> None:
+    """Where messages go after the end."""
 
 
 class Connection:
@@ -122,6 +129,13 @@ class Connection:
         if len(self.extra) > 16 and sum(map(len, self.extra)) > EXTRA_BYTES:
             self.close(Close.SLOW, "too slow to take messages")
 
+    def offer(self, frame: bytes) -> bool:
+        """The same for what can be done without: False if too much is waiting already."""
+        if self.extra and sum(map(len, self.extra)) + len(frame) > OFFERED_BYTES:
+            return False
+        self.push(frame)
+        return True
+
     def nudge(self) -> None:
         """No snapshot is due: the owner sends what is queued."""
         if self.extra:
@@ -183,6 +197,8 @@ class Connection:
             self._write_watcher.close()
             self.lost = True
             self.sock.detach()  # whoever opened it closes it
+            # No circle is left, for circles wait for the garbage collector, and it is seldom here.
+            self._on_message = self._on_text = _nobody_listens
 
     def _patience(self) -> float | None:
         if self.deadline is None:

@@ -65,9 +65,13 @@ class Sockets:
     def remove(self, connection: Connection) -> bool:
         """Before the descriptor is closed; False if it wasn't there."""
         known = self.readers.pop(connection.fd, None) is not None
-        if known:
+        if known and not self._poll.closed:
             self._poll.unregister(connection.fd)
         return known
+
+    def close(self) -> None:
+        """Nothing is received any more: its room has ended. Those who are left can be removed."""
+        self._poll.close()
 
     def receive(self) -> Received:
         """What all of them have sent since the last time."""

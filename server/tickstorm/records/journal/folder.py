@@ -1,7 +1,7 @@
 """The folder of a room's journal: where it is, what is in it, who has it.
 
-Beside the segments there is a note of how often the room was brought back to about the
-same tick, so that a journal that crashes the server again and again is set aside.
+Beside the segments there is a note of how often the room died while it was brought back, or in
+its first tick after that, so that a journal that crashes the server again and again is set aside.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
+from ..files import read_json
+
 log = logging.getLogger("tickstorm.journal")
 
 SUFFIX = ".journal"
@@ -26,8 +28,6 @@ MOST_ASIDE = 20
 so many, a further one is deleted instead."""
 
 ATTEMPTS_FILE = "attempts.json"
-STUCK_TICKS = 5
-"""Two attempts to bring a room back that are no further apart were to the same tick."""
 
 
 def folder_of(data_dir: str, room: str) -> Path:
@@ -80,16 +80,22 @@ def set_aside(folder: Path, reason: str) -> None:
 
 
 def attempts(folder: Path, tick: int) -> int:
-    """How often the room was brought back to about this tick without getting further."""
-    try:
-        before, count = json.loads((folder / ATTEMPTS_FILE).read_text())
-    except (OSError, ValueError):
-        return 0
-    return count if 0 <= tick - before <= STUCK_TICKS else 0
+    """How often the room died while it came back at this very tick, or in its first tick after
+    that, which may be on record already. Where it got further, none of it counts."""
+    noted = read_json(folder / ATTEMPTS_FILE, _attempts)
+    before, count = noted or (tick, 0)
+    return count if 0 <= tick - before <= 1 else 0
+
+
+def _attempts(noted: object) -> tuple[int, int]:
+    """Raises ValueError unless that is what `note_attempts` writes."""
+    if not isinstance(noted, list) or [type(part) for part in noted] != [int, int]:
+        raise ValueError("not a tick and a count")
+    return noted[0], noted[1]
 
 
 def note_attempts(folder: Path, tick: int, count: int) -> None:
-    """Note that the room was brought back to `tick` for the `count`th time."""
+    """Note that the room, back at `tick`, does for the `count`th time what may kill it."""
     try:
         (folder / ATTEMPTS_FILE).write_text(json.dumps([tick, count]))
     except OSError as error:  # a full disk is no reason to give up a match
@@ -97,5 +103,8 @@ def note_attempts(folder: Path, tick: int, count: int) -> None:
 
 
 def clear_attempts(folder: Path) -> None:
-    """The room has come to an end of its own: whatever was tried before, it is no crash."""
-    (folder / ATTEMPTS_FILE).unlink(missing_ok=True)
+    """The room got further, or came to an end of its own: whatever was tried is no crash."""
+    try:
+        (folder / ATTEMPTS_FILE).unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("journal: attempts of %s can't be cleared: %s", folder.name, error)

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from ...games.world import World
-from .folder import clear_attempts
+from .folder import attempts, clear_attempts, note_attempts
 from .format import CHECKPOINT, HEADER, TICK, column_checksums, pack
 from .writer import SEGMENT_SHARE, SegmentFile, Writer
 
@@ -29,7 +29,7 @@ class Journal:
     """The game loop's side of a room's journal.
 
     `begin` is called before the first tick, `join` and `leave` as they happen, `record`
-    after each step, `close` at the end.
+    after each step, `close` at the end; `tick_begins` and `tick_ends` around each tick.
     """
 
     def __init__(
@@ -64,8 +64,21 @@ class Journal:
         self._lost_before = 0  # this segment
         self._cut = False  # a tick was dropped since the last checkpoint: the next ones are useless
         self._in_gap = False
+        self._proven = False  # has it got through a whole tick?
 
     # -------------------------------------------------------------- called by the room
+
+    def tick_begins(self, tick: int) -> None:
+        """Should the process die in the first tick, it was this room's (see `recovery`)."""
+        if not self._proven:
+            before = tick - 1
+            note_attempts(self._folder, before, attempts(self._folder, before) + 1)
+
+    def tick_ends(self) -> None:
+        """The room got through a tick."""
+        if not self._proven:
+            self._proven = True
+            clear_attempts(self._folder)
 
     def begin(self, world: World, sessions: list[list]) -> None:
         """A new segment, from this tick on. The room calls it once, before its first tick."""

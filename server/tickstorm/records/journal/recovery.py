@@ -20,10 +20,10 @@ from .playback import Tail, repeat, tail
 log = logging.getLogger("tickstorm.journal")
 
 ATTEMPTS = 2
-"""A room that was brought back twice to about the same tick and got no further has something
-in it that crashes: its journal is set aside. Two, because the replay counts as one attempt
-and the first tick after it as the next: a worker that happens to be killed while it recovers
-is no reason to give up a match."""
+"""A room that died so often while it came back at the same tick, or in the first tick after, has
+something in it that crashes: its journal is set aside. Two, for a worker may happen to be killed
+just then. The note is made only while it is this room's turn, so that the rooms beside a guilty
+one have nothing against them."""
 
 
 class Recovered(NamedTuple):
@@ -54,7 +54,8 @@ def recover(game: Game, folder: Path, expected: dict[str, Any]) -> Recovered | N
         for damage in newest.damage:
             log.warning("journal: %s; everything before it is used", damage)
         world, sessions = repeat(game, newest.checkpoint, newest.ticks)
-        note_attempts(folder, newest.tick, tried + 2)
+        # Until its first tick begins, which Journal.tick_begins notes, nothing can be its fault.
+        note_attempts(folder, newest.tick, tried)
     except Exception as error:  # whatever is in there must not keep the room from opening
         set_aside(folder, f"{type(error).__name__}: {error}")
         return None
