@@ -1,4 +1,4 @@
-"""python -m bench crowd | tick | compare | chaos | cluster | report; each has its --help."""
+"""python -m bench crowd | rooms | tick | compare | chaos | cluster | report; each has --help."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 
-from . import chaos, cluster, compare, crowd, report, tick
+from . import chaos, cluster, compare, crowd, report, rooms, tick
 from .scenarios import SCENARIOS
 from .server_process import BenchError
 
@@ -29,6 +29,18 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--seed", type=int, default=1)
     one.add_argument("--json", metavar="PATH", help="write the result there as well")
+
+    small = commands.add_parser("rooms", help="how many small rooms one core holds")
+    small.add_argument("--players", type=int, default=4, help="in each room")
+    small.add_argument("--game", choices=("small", "arena"), default="small")
+    small.add_argument("--compare", action="store_true", help="Colyseus in the same run")
+    small.add_argument("--seconds", type=float, default=6.0, help="to measure at each step")
+    small.add_argument("--most", type=int, help="rooms to try at most; 0: no search")
+    small.add_argument(
+        "--fixed", type=int, default=rooms.COMMON_ROOMS, help="rooms at which costs are given"
+    )
+    small.add_argument("--idle", type=int, default=250, help="rooms of two who are silent; 0: none")
+    small.add_argument("--json", metavar="PATH", help="default: results/rooms-GAME.json")
 
     alone = commands.add_parser("tick", help="what a tick computes, without sockets")
     alone.add_argument("--players", type=int, default=3000)
@@ -72,6 +84,11 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
         )
         return crowd.main(load, options.json)
+    if options.command == "rooms":
+        return rooms.main(
+            options.players, options.game, options.compare, options.seconds, options.json,
+            options.most, options.fixed, options.idle,
+        )  # fmt: skip
     if options.command == "tick":
         return tick.main(
             options.players, options.visible, options.ticks, options.seed, options.json

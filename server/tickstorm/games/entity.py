@@ -67,11 +67,11 @@ class Field:
     def __set__(self, entity: Entity, value: Any) -> None:
         values = entity.__dict__
         name = self.name
-        if self.mode == LIST or self.mode == DICT:
+        if self.mode >= LIST:
             if value is values.get(name):
                 return  # `room.scores |= …` assigns what it has changed in place
             value = contain(value, entity, self)
-        elif name in values and values[name] == value:
+        elif values.get(name, values) == value:
             return
         elif self.fixed and entity._note is not None:
             raise AttributeError(f"{type(entity).__name__}.{name} is fixed once it was spawned")

@@ -152,6 +152,33 @@ def setting(
     return found
 
 
+@dataclass(frozen=True)
+class Identity:
+    """Who somebody is, as the game's `on_auth` says. `id`: "" for whoever this is."""
+
+    id: str
+    name: str
+
+
+ID_CHARACTERS = 64
+
+
+def identify(room: type[Room], name: str, options: dict[str, Any]) -> Identity:
+    """Ask a game who this is. It may wait and do I/O, so never call it in a tick. Raises `Refuse`,
+    and whatever else the game's `on_auth` raises."""
+    answer = room.on_auth(name, options)  # type: ignore[attr-defined]
+    if answer is None:
+        return Identity("", name)
+    id, called = (answer.get("id"), answer.get("name")) if isinstance(answer, dict) else (0, 0)
+    id, called = "" if id is None else id, name if called is None else called
+    if not (isinstance(id, str) and len(id) <= ID_CHARACTERS and isinstance(called, str)):
+        raise TypeError(
+            f"on_auth returned {answer!r}; allowed are None and "
+            f'{{"id": text of at most {ID_CHARACTERS} characters, "name": text}}'
+        )
+    return Identity(id, called)
+
+
 class Room(Entity):
     """One match, table, board or document, and the rules for it."""
 
@@ -191,7 +218,7 @@ class Room(Entity):
         super().__init_subclass__(**rest)
         _check_hooks(cls)
 
-    # ---- hooks, all optional
+    # ---- hooks, all optional; a game may also have a static method `on_auth(name, options)`
 
     def on_create(self) -> None:
         """The room begins."""
@@ -235,8 +262,11 @@ class Room(Entity):
 
     def despawn(self, entity: Entity | None) -> None:
         """Take an entity out of the room; None and what is gone already are no error."""
-        if entity is not None and entity.alive:
-            self._simulation.despawn(entity)
+        if entity is None or not entity.alive:
+            return
+        if isinstance(entity, Player) and self.find(entity.id) is entity:
+            raise ValueError("who is in the room can't be despawned; use kick()")
+        self._simulation.despawn(entity)
 
     def send(self, name: str, *values: Any, to: Any = None, but: Any = None) -> None:
         """An event for everyone, for one player, or for a list of them; `but` gets none."""
@@ -350,6 +380,12 @@ class Game:
                     f"{self.place}: {room.__name__} has an input and tick_hz = 0; inputs are taken "
                     "once a tick, so give it a rate, or use a message"
                 )
+        auth = inspect.getattr_static(room, "on_auth", None)
+        if auth is not None and not isinstance(auth, staticmethod | classmethod):
+            raise DeclarationError(
+                f"{place_of(auth)}: {room.__name__}.on_auth is called before there is a room for "
+                "them: make it a @staticmethod on_auth(name, options)"
+            )
         if room.tick_hz == 0 and room.step is not Room.step:
             raise DeclarationError(
                 f"{self.place}: {room.__name__}.step never runs with tick_hz = 0"

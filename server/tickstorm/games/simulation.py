@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import copy
 import random
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgpack
 
-from ..replication.patches import REFERENCE, Replica, pack
-from .entity import Entity, Field, Player, SyncedDict, SyncedList, plain
+from ..replication.patches import REFERENCE, TUPLE, Replica, keep, pack
+from .entity import DICT, LIST, Entity, Field, Player, SyncedDict, SyncedList
 from .room import Game, Refuse, Room
 
 JOIN, DROP, RETURN, LEAVE, CALL, MOVE, RESULT, CLOSE, TIME = range(9)
@@ -31,6 +32,9 @@ Those that only tell a hook may end with `SILENT`: the hook failed before, and i
 """
 
 SILENT = "silent"
+SHOWING = "showing what the rules left"
+"""`RuleError.what`, where values can't travel or a predicate raises."""
+
 _SILENT_FROM = {DROP: 2, RETURN: 2, LEAVE: 2, RESULT: 4}
 """Where it stands."""
 
@@ -54,12 +58,14 @@ class RuleError(Exception):
 
 
 class Sent(NamedTuple):
-    """An event on its way out. `to`: ids of players, None for everyone (`but` excepted)."""
+    """An event on its way out. `to`: ids of players, None for everyone (`but` excepted);
+    `packed`: the values, as they were when it was sent."""
 
     name: str
     values: tuple[Any, ...]
     to: tuple[str, ...] | None
     but: str | None
+    packed: bytes = b""
 
 
 class Answer(NamedTuple):
@@ -83,7 +89,7 @@ class Simulation:
         self.time = 0.0
         self.locked = False
         self.closing = ""
-        self.random = random.Random(seed)
+        self._random: random.Random | None = None  # 2.5 kB that many rooms never need
         self.players: dict[str, Player] = {}
         self.timers: dict[int, list[Any]] = {}  # id: [due, every, method, values]
         self.replica = Replica(game.kinds)
@@ -105,13 +111,24 @@ class Simulation:
         for name, value in settings.items():
             self.room.__dict__[name] = value
         self.replica.enter(self.room, 0)
+        self.replica.patch()  # clients know of the room from their STATE
+
+    @property
+    def random(self) -> random.Random:
+        """The room's own chance, from its seed on."""
+        if self._random is None:
+            self._random = random.Random(self.seed)
+        return self._random
 
     # ------------------------------------------------------------------ the way in
 
-    def advance(self, events: list[list[Any]], stepping: bool = True) -> None:
+    def advance(
+        self, events: list[list[Any]], stepping: bool = True, careful: bool = False
+    ) -> None:
         """Take `events` in, in order; then timers and, unless the room has no tick, one step.
 
         Raises RuleError; the state is then what the rule left behind, and good for nothing.
+        `careful`: find out at once who left something behind that clients can't be shown.
         """
         self.tick += 1
         if self.hz:
@@ -119,12 +136,27 @@ class Simulation:
         if not self._began:
             self._began = True
             self._guard("on_create", None, self.room.on_create)
-        for index, event in enumerate(events):
-            self._take(index, event)
-        if self.time >= self._next_due:
-            self._run_timers()
-        if self._steps and self.hz and stepping:
-            self._guard("step", None, self.room.step, 1.0 / self.hz)
+        at: int | None = None
+        try:
+            for at, event in enumerate(events):  # noqa: B007
+                self._take(at, event)
+                if careful:
+                    self._show(at)
+            at = None
+            if self.time >= self._next_due:
+                self._run_timers()
+            if self._steps and self.hz and stepping:
+                self._guard("step", None, self.room.step, 1.0 / self.hz)
+        except RuleError:
+            raise
+        except Exception as error:  # a message or a timer of other rules, after a change of them
+            raise RuleError("what came in" if at is not None else "a timer", at) from error
+
+    def _show(self, at: int) -> None:
+        try:
+            self.replica.check(list(self.players.values()))
+        except Exception as error:
+            raise RuleError(SHOWING, at) from error
 
     def _guard(self, what: str, event: int | None, function: Callable[..., Any], *args: Any) -> Any:
         try:
@@ -145,7 +177,9 @@ class Simulation:
         if kind == RESULT:
             method = self.fetching.pop(event[1], None)
             if method is not None and len(event) == _SILENT_FROM[RESULT]:
-                self._guard(method, index, getattr(room, method), event[2], event[3])
+                self._guard(  # a copy: what the rule does to it must not change the event
+                    method, index, getattr(room, method), copy.deepcopy(event[2]), event[3]
+                )
             return
         if kind == CLOSE:
             self._guard("on_close", index, room.on_close)
@@ -203,7 +237,7 @@ class Simulation:
         self, index: int, player: Player, name: str, values: list[Any], request: int | None
     ) -> None:
         found = self.game.messages[name]
-        arguments = found.arguments.convert(values)
+        arguments = found.arguments.fresh(values)
         function = getattr(self.room, name)
         fields = [getattr(arguments, field) for field in found.arguments.names]
         try:
@@ -255,7 +289,9 @@ class Simulation:
         if to is not None:
             to = tuple(player.id for player in (to if isinstance(to, list | tuple) else [to]))
         # Packed at once, so that what the rule changes later is not part of it.
-        self.outbox.append(Sent(name, tuple(copy.copy(v) for v in values), to, but and but.id))
+        packed = pack(list(values))
+        kept = tuple(copy.copy(value) for value in values)
+        self.outbox.append(Sent(name, kept, to, but and but.id, packed))
 
     def after(self, seconds: float, method: str, values: tuple[Any, ...], every: float) -> int:
         if not callable(getattr(self.room, method, None)):
@@ -264,6 +300,7 @@ class Simulation:
             raise ValueError(f"{seconds} seconds: a timer needs a time of 0 or more")
         if len(self.timers) >= MOST_TIMERS:
             raise RuntimeError(f"a room has {MOST_TIMERS} timers at most")
+        keep(list(values))  # or it could not be kept later on
         id, self._next_timer = self._next_timer, self._next_timer + 1
         due = self.time + seconds
         self.timers[id] = [due, every, method, list(values)]
@@ -316,15 +353,12 @@ class Simulation:
         """All of it, as msgpack. Call it between ticks. Raises TypeError naming what can't be
         kept."""
         entities = []
-        for id, entity in self.replica.entities.items():
-            values = entity.__dict__
-            extra = [entity.id, _values_of(entity.input)] if isinstance(entity, Player) else None
-            row = [entity.kind.number, id, dict(values), extra]
+        for entity in self.replica.entities.values():
             try:
-                entities.append(pack(row))
-            except (TypeError, ValueError, OverflowError):
+                entities.append(_row_of(entity))
+            except (TypeError, ValueError, OverflowError, RecursionError) as error:
                 _blame(entity)
-                raise
+                raise TypeError(f"{type(entity).__name__} can't be kept: {error}") from error
         state = {
             "tick": self.tick,
             "time": self.time,
@@ -333,14 +367,14 @@ class Simulation:
             "seed": self.seed,
             "settings": self.settings,
             "kinds": [kind.name for kind in self.game.kinds],
-            "random": _random_state(self.random),
+            "random": None if self._random is None else _random_state(self._random),
             "timers": [[id, *row] for id, row in self.timers.items()],
             "fetching": self.fetching,
             "next": [self._next_timer, self._next_fetch, self._next_id],
             "free": list(self._free),
             "players": [[id, player._id] for id, player in self.players.items()],
         }
-        return pack([state, entities])
+        return keep([state, entities])
 
     @classmethod
     def load(cls, game: Game, data: bytes) -> Simulation:
@@ -361,15 +395,19 @@ class Simulation:
                 entities[id] = entity
 
         def refer(code: int, payload: bytes) -> Any:
+            if code == TUPLE:
+                return tuple(msgpack.unpackb(payload, strict_map_key=False, ext_hook=refer))
             return entities.get(int.from_bytes(payload, "little")) if code == REFERENCE else None
 
         for row in rows:
-            _, id, values, extra = msgpack.unpackb(row, strict_map_key=False, ext_hook=refer)
+            _, id, values, extra, contained = msgpack.unpackb(
+                row, strict_map_key=False, ext_hook=refer
+            )
             if id not in entities:
                 continue
             entity = entities[id]
             fields = {field.name: field for field in entity.kind.fields}
-            for name, value in values.items():
+            for name, value in (values | contained).items():
                 _restore(entity, fields.get(name), name, value)
             if extra is not None:
                 entity.id = extra[0]  # type: ignore[misc]
@@ -378,13 +416,18 @@ class Simulation:
                     entity.input = game.input.convert(extra[1]) if fits else game.input.defaults()  # type: ignore[attr-defined]
             if id:
                 self.replica.enter(entity, id)
+        self.replica.know(self.room)
         self.replica.patch()
         self.tick, self.time = state["tick"], state["time"]
         self.locked, self._began = state["locked"], state["began"]
-        _set_random_state(self.random, state["random"])
-        timers = msgpack.unpackb(pack(state["timers"]), strict_map_key=False, ext_hook=refer)
-        self.timers = {row[0]: row[1:] for row in timers}
-        self.fetching = state["fetching"]
+        if state["random"] is not None:
+            _set_random_state(self.random, state["random"])
+        timers = msgpack.unpackb(keep(state["timers"]), strict_map_key=False, ext_hook=refer)
+        # Methods may have gone since, if the rules have changed.
+        self.timers = {row[0]: row[1:] for row in timers if hasattr(self.room, row[3])}
+        self.fetching = {
+            id: method for id, method in state["fetching"].items() if hasattr(self.room, method)
+        }
         self._next_timer, self._next_fetch, self._next_id = state["next"]
         self._free.extend(state["free"])
         self.players = {
@@ -394,6 +437,18 @@ class Simulation:
         }
         self._next_due = min((row[0] for row in self.timers.values()), default=float("inf"))
         return self
+
+
+def _row_of(entity: Entity) -> bytes:
+    """``[kind, id, attributes, [id, input] of a player, synced containers]``. The last are
+    packed faster: what is in them is frozen, so tuples need no mark."""
+    kind, values = entity.kind, dict(entity.__dict__)
+    contained = {
+        field.name: values.pop(field.name) for field in kind.fields if field.mode in (LIST, DICT)
+    }
+    extra = [entity.id, _values_of(entity.input)] if isinstance(entity, Player) else None
+    head = b"\x95" + pack(kind.number) + pack(entity._id)
+    return head + keep(values) + keep(extra) + pack(contained)
 
 
 def _by_id(entity: Entity) -> int:
@@ -431,8 +486,8 @@ def _blame(entity: Entity) -> None:
     """Raise TypeError that names the attribute that can't be kept."""
     for name, value in entity.__dict__.items():
         try:
-            pack(plain(value) if isinstance(value, list | dict) else value)
-        except (TypeError, ValueError, OverflowError) as error:
+            keep(value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise TypeError(
                 f"{type(entity).__name__}.{name} can't be kept: {error}. Rooms may hold numbers, "
                 "text, bytes, lists, dicts, entities and players"
@@ -452,11 +507,9 @@ def _no_entity(code: int, payload: bytes) -> Any:
 
 def _random_state(source: random.Random) -> list[Any]:
     version, words, gauss = source.getstate()
-    data = b"".join(word.to_bytes(4, "little") for word in words)
-    return [version, data, gauss]
+    return [version, struct.pack(f"<{len(words)}I", *words), gauss]
 
 
 def _set_random_state(source: random.Random, state: list[Any]) -> None:
     version, data, gauss = state
-    words = tuple(int.from_bytes(data[i : i + 4], "little") for i in range(0, len(data), 4))
-    source.setstate((version, words, gauss))
+    source.setstate((version, struct.unpack(f"<{len(data) // 4}I", data), gauss))

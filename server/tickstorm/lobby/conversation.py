@@ -80,7 +80,7 @@ class Conversation:
             self.session.room.announce = self._welcome
             self._welcome()
             return
-        ticket = options.get("ticket")
+        ticket, extra = options.get("ticket"), options.get("options")
         try:
             self.session, resumed = self.lobby.enter(
                 self.room_id,
@@ -92,6 +92,7 @@ class Conversation:
                 ticket=ticket if isinstance(ticket, str) else None,
                 schema=schema,
                 address=self.address,
+                options=extra if isinstance(extra, dict) else {},
             )
         except ProtocolViolation as violation:
             if violation.url is not None:

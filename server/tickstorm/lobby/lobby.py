@@ -16,9 +16,11 @@ import gevent
 from .. import __version__
 from ..config import Config
 from ..games.catalogue import OBJECTS, Catalogue, Entry, GameError
+from ..games.room import Identity, Refuse, identify
 from ..games.simulation import RuleError, Simulation
 from ..games.world import WorldSettings
-from ..protocol.wire import Close, ProtocolViolation
+from ..protocol import names
+from ..protocol.wire import NAME_BYTES, Close, ProtocolViolation
 from ..records import journal, ledger, replay, retention
 from ..records.files import read_json
 from ..rooms.buckets import Buckets
@@ -330,12 +332,13 @@ class Lobby:
         ticket: str | None = None,
         schema: int = 0,
         address: str = "",
+        options: dict | None = None,
     ) -> tuple[AnySession, bool]:
         """The session of whoever connected, and whether it is an old one.
 
         `address` is whose seat it will be, `schema` the checksum of the game that the client
-        knows, 0 for none. Raises ProtocolViolation if there is no such room, no seat, or the
-        token, the ticket or the schema is not good.
+        knows, 0 for none; `options` are for the game's `on_auth`. Raises ProtocolViolation if
+        there is no such room, no seat, or the token, the ticket or the schema is not good.
         """
         if self.closing is not None:
             raise ProtocolViolation(*self.closing)
@@ -347,7 +350,8 @@ class Lobby:
         if ticket is not None and self.node is not None:
             room, spectate, ticket_id = self.node.admit(ticket, room_id)
             _check_schema(schema, room)
-            session = self._sit(room, connection, name, bot, spectate, address, True)
+            room, who = self._identify(room, name, options or {})
+            session = self._sit(room, connection, who, bot, spectate, address, True)
             if not spectate:
                 self.node.arrived(room.id, ticket_id)
             return session, False
@@ -357,10 +361,38 @@ class Lobby:
         if room is None:
             raise ProtocolViolation(Close.NO_ROOM, "there is no such room")
         _check_schema(schema, room)
+        room, who = self._identify(room, name, options or {})
         reserved = self.node.reserved(room.id) if self.node is not None else 0
-        if not spectate and not room.make_room(reserved + 1):
+        here = isinstance(room, ObjectRoom) and who.id in room.by_player
+        if not spectate and not here and not room.make_room(reserved + 1):
             raise ProtocolViolation(Close.FULL, "the room is full; try again later")
-        return self._sit(room, connection, name, bot, spectate, address), False
+        return self._sit(room, connection, who, bot, spectate, address), False
+
+    def _identify(self, room: AnyRoom, name: str, options: dict) -> tuple[AnyRoom, Identity]:
+        """Who this is, as the game says, and the room, which may be another object by then.
+        Waits. Raises ProtocolViolation if the game lets nobody of this name in."""
+        if not isinstance(room, ObjectRoom) or not hasattr(room.game.room, "on_auth"):
+            return room, Identity("", name)
+
+        def ask() -> Identity | Exception:  # the pool would print what it raises
+            try:
+                return identify(room.game.room, name, options)
+            except Exception as error:
+                return error
+
+        who = gevent.get_hub().threadpool.apply(ask)
+        if isinstance(who, Refuse):
+            raise ProtocolViolation(Close.TOKEN, str(who) or "the game refused") from None
+        if isinstance(who, Exception):
+            log.error("%s: on_auth raised for %r", room.game.name, name, exc_info=who)
+            raise ProtocolViolation(Close.INTERNAL, "the game failed to say who you are")
+        if self.closing is not None:
+            raise ProtocolViolation(*self.closing)
+        now = self.settled(room.id)
+        if now is None:
+            raise ProtocolViolation(Close.NO_ROOM, "there is no such room")
+        called = names.clean(who.name, 16, NAME_BYTES) or names.DEFAULT_NAME
+        return now, Identity(who.id, called)
 
     def _check_address(self, address: str, spectate: bool) -> None:
         """Raises ProtocolViolation if this address has its share of the seats, or of joins."""
@@ -378,7 +410,7 @@ class Lobby:
         self,
         room: AnyRoom,
         connection: Connection,
-        name: str,
+        who: Identity,
         bot: bool,
         spectate: bool,
         address: str,
@@ -387,10 +419,13 @@ class Lobby:
         if spectate:
             if sum(r.spectators for r in self.rooms.values()) >= self.config.max_spectators:
                 raise ProtocolViolation(Close.FULL, "no more spectators; try again later")
-            return room.spectate(name, connection, address)
-        if self.players >= self.config.max_players and not self._make_room():
+            return room.spectate(who.name, connection, address)
+        here = isinstance(room, ObjectRoom) and who.id in room.by_player
+        if not here and self.players >= self.config.max_players and not self._make_room():
             raise ProtocolViolation(Close.FULL, "the server is full; try again later")
-        return room.join(name, bot, connection, address=address, expected=expected)
+        if isinstance(room, ObjectRoom):
+            return room.join(who.name, bot, connection, who.id, address, expected)
+        return room.join(who.name, bot, connection, address=address, expected=expected)
 
     def _make_room(self) -> bool:
         """The server is full: who has been away the longest, in whatever room, has to go."""
@@ -551,6 +586,7 @@ class Lobby:
     def close(self, code: Close, reason: str) -> None:
         """Tell everyone to go, and stop the loops."""
         self.closing = code, reason
+        self.loop.settle()
         if self._ledger is not None:
             self._ledger.keep(self.loop.rooms.values())
         for room in [*self.rooms.values(), *self._watched]:

@@ -366,6 +366,8 @@ class Node:
         return Admission(room, watch, claim.session)
 
     def _bring(self, id: str, info: RoomInfo) -> CrowdRoom:
+        if id in self._closed:  # the directory doesn't know it yet
+            raise Refused("no_room")
         if self.directory.shared:
             return self._open(id)
         return self.lobby.open(id, info)

@@ -23,10 +23,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
+from zlib import crc32
 
 from .. import __version__
 from ..games.room import Game
-from ..games.simulation import JOIN, Simulation
+from ..games.simulation import CLOSE, JOIN, Simulation
 from ..replication.patches import pack
 from .journal.folder import SUFFIX, segments
 from .journal.format import MAGIC, Damage, frame, read
@@ -41,6 +42,9 @@ HEADER, OPEN, KEPT, TICKS, CLOSED = range(10, 15)
 FORMAT = 1
 SEGMENT_S = 600.0
 RETRY_S = 5.0
+
+MOST_ASIDE = 100
+"""Journals that are kept aside; the first are the most telling."""
 
 
 class Ledger:
@@ -105,10 +109,15 @@ class Ledger:
         self._torn.discard(room.id)
         self._put([KEPT, room.id, room.ticks, data, room.playing()])
 
+    def has(self, room_id: str) -> bool:
+        """Is the room in the present segment? Older ones are deleted in time."""
+        return room_id in self._opened
+
     def closed(self, room_id: str) -> None:
         """The room is gone for good."""
         self.flush()
         self._opened.discard(room_id)
+        self._torn.discard(room_id)
         self._put([CLOSED, room_id])
 
     def _put(self, record: list[Any]) -> None:
@@ -230,6 +239,10 @@ def set_aside(folder: Path, story: Story) -> Path | None:
     """Keep what is known of a room that can't go on, for whoever looks into it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if len(list(folder.glob(f"*{SUFFIX}"))) >= MOST_ASIDE:
+            log.error("the journal of room %s is not set aside: %d are in %s already", story.room,
+                      MOST_ASIDE, folder)  # fmt: skip
+            return None
         path = folder / f"{quote(story.room, safe='')}-{time.time_ns()}{SUFFIX}"
         rows: list[list[Any]] = [
             [HEADER, {"format": FORMAT, "ledger": True, "build": __version__}],
@@ -246,29 +259,143 @@ def set_aside(folder: Path, story: Story) -> Path | None:
     return path
 
 
-def verify(game: Game, folder: Path, room: str) -> tuple[int, str]:
-    """Run a room's ticks again and compare every checksum and checkpoint.
+@dataclass
+class Check:
+    """What `check` found: `same` ticks from `first` to `last`, and the first `difference`."""
 
-    Returns how many ticks came out the same, and what the first difference is, or "".
-    """
-    from zlib import crc32
+    same: int = 0
+    first: int = 0
+    last: int = 0
+    missing: int = 0
+    difference: str = ""
 
+
+def check(game: Game, folder: Path, room: str) -> Check:
+    """Run a room's ticks again and compare every checksum and checkpoint."""
     simulation: Simulation | None = None
-    same = 0
+    found = Check()
     for record in records(folder):
-        if record[0] == KEPT and record[1] == room:
+        if record[0] == OPEN and record[1] == room:
+            if record[2].get("checksum") != game.checksum:
+                simulation = None  # other rules
+        elif record[0] == KEPT and record[1] == room:
             _, _, tick, data, _ = record
-            if simulation is not None and simulation.tick == tick and simulation.dump() != data:
-                return same, f"tick {tick}: the checkpoint is another state"
+            if simulation is not None:
+                found.missing += max(0, tick - simulation.tick)
+                if simulation.tick == tick and simulation.dump() != data:
+                    found.difference = f"tick {tick}: the checkpoint is another state"
+                    return found
             simulation = Simulation.load(game, data)
         elif record[0] == TICKS and simulation is not None:
             for id, tick, events, checksum in record[1]:
                 if id != room or tick != simulation.tick + 1:
                     continue
-                simulation.advance(events)
+                simulation.advance(events, stepping=events != [[CLOSE]])
                 _, body = simulation.replica.patch()
                 _forget_output(simulation)
                 if crc32(body) != checksum:
-                    return same, f"tick {tick}: another patch"
-                same += 1
-    return same, ""
+                    found.difference = f"tick {tick}: another patch"
+                    return found
+                found.same += 1
+                found.first, found.last = found.first or tick, tick
+    return found
+
+
+def verify(game: Game, folder: Path, room: str) -> tuple[int, str]:
+    """How many ticks come out the same again, and what the first difference is, or ""."""
+    found = check(game, folder, room)
+    return found.same, found.difference
+
+
+def is_ledger(path: Path) -> bool:
+    """Are these segments those of rooms of objects?"""
+    for file in segments(path):
+        for record in read(file):
+            return isinstance(record, list) and record[0] == HEADER
+    return False
+
+
+@dataclass
+class Row:
+    """What a ledger has of one room, for `tickstorm journal info`."""
+
+    game: str = "?"
+    ticks: int = 0
+    kept: int = 0
+    joins: int = 0
+    first: int | None = None
+    last: int = 0
+    created: float = 0.0
+    closed: bool = False
+
+
+def rooms_of(folder: Path) -> dict[str, Row]:
+    """The rooms that these segments know of."""
+    rows: dict[str, Row] = {}
+    for record in records(folder):
+        if record[0] == OPEN:
+            row = rows.setdefault(record[1], Row())
+            row.game, row.closed = record[2].get("game", "?"), False
+            row.created = row.created or record[2].get("created", 0.0)
+        elif record[0] == KEPT:
+            row = rows.setdefault(record[1], Row())
+            row.kept += 1
+            _reach(row, record[2])
+        elif record[0] == CLOSED:
+            rows.setdefault(record[1], Row()).closed = True
+        elif record[0] == TICKS:
+            for room, tick, events, _ in record[1]:
+                row = rows.setdefault(room, Row())
+                row.ticks += 1
+                row.joins += sum(event[0] == JOIN for event in events)
+                _reach(row, tick)
+    return rows
+
+
+def _reach(row: Row, tick: int) -> None:
+    row.first = tick if row.first is None else min(row.first, tick)
+    row.last = max(row.last, tick)
+
+
+NAMES = ("join", "drop", "return", "leave", "call", "move", "result", "close", "time")
+"""Events, as an export names them."""
+
+
+def exported(folder: Path, room: str, first: int, last: int) -> Iterator[dict[str, Any]]:
+    """Some ticks of a room, as JSON can carry them."""
+    for record in records(folder):
+        if record[0] != TICKS:
+            continue
+        for id, tick, events, checksum in record[1]:
+            if id == room and first <= tick <= last:
+                named = [[NAMES[event[0]], *event[1:]] for event in events]
+                yield {"tick": tick, "events": named, "checksum": checksum}
+
+
+def cut(game: Game, folder: Path, room: str, first: int, last: int) -> Iterator[list[Any]]:
+    """The records of a ledger of its own that holds a room's ticks from `first` to `last`."""
+    head: dict[str, Any] = {}
+    simulation: Simulation | None = None
+    sessions: list[list[Any]] = []
+    rows: list[list[Any]] = []
+    for record in records(folder):
+        if record[0] == OPEN and record[1] == room:
+            head = record[2]
+        elif record[0] == KEPT and record[1] == room and not rows and record[2] < first:
+            simulation, sessions = Simulation.load(game, record[3]), record[4]
+        elif record[0] == TICKS and simulation is not None:
+            for id, tick, events, checksum in record[1]:
+                if id != room or tick != simulation.tick + 1 + len(rows) or tick > last:
+                    continue
+                if tick >= first:
+                    rows.append([room, tick, events, checksum])
+                    continue
+                simulation.advance(events)
+                simulation.replica.patch()
+                _forget_output(simulation)
+    if simulation is None or not rows:
+        raise ValueError(f"tick {first} of room {room!r} is not there")
+    yield [HEADER, {"format": FORMAT, "ledger": True, "build": __version__}]
+    yield [OPEN, room, head]
+    yield [KEPT, room, simulation.tick, simulation.dump(), sessions]
+    yield [TICKS, rows]

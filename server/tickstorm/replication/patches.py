@@ -36,6 +36,24 @@ _packer = msgpack.Packer(default=_reference, autoreset=True)
 pack = _packer.pack
 """Any value of a room as msgpack, entities in it as references."""
 
+TUPLE = 2
+"""msgpack extension type in checkpoints: a tuple, as an array."""
+
+
+def _kept(value: Any) -> Any:
+    """What msgpack doesn't know by itself, so that it comes back as it was."""
+    if type(value) is tuple:
+        inner = msgpack.packb(list(value), default=_kept, strict_types=True)
+        return msgpack.ExtType(TUPLE, inner)
+    for plain in (list, dict, tuple, int, float, str, bytes):
+        if isinstance(value, plain):
+            return plain(value)
+    return _reference(value)
+
+
+keep = msgpack.Packer(default=_kept, strict_types=True, autoreset=True).pack
+"""The same for checkpoints: tuples stay tuples, also as keys."""
+
 NOTHING = b"\xc0"
 EMPTY = b"\x90"
 
@@ -122,6 +140,10 @@ class Replica:
         """``enters`` of a STATE: all that everyone may see. Call it after `patch`."""
         return self._enters(list(self.entities.values()))
 
+    def know(self, entity: Entity) -> None:
+        """Clients get this entity whole, as it is now, before the next patch."""
+        self._enters([entity])
+
     def _enters(self, entities: list[Entity]) -> bytes:
         rows: list[Any] = []
         for entity in entities:
@@ -142,6 +164,14 @@ class Replica:
                     row.append(value)
             rows += (kind.number, entity._id, row)
         return pack(rows)
+
+    def check(self, viewers: list[Player]) -> None:
+        """Raise whatever `patch` and `hidden` would raise; nothing is told."""
+        for entity in (*self.changed, *self._entered):
+            for field in entity.kind.fields:
+                pack(field.wire(entity.__dict__[field.name]))
+        for viewer in viewers:
+            self.hidden(viewer, {})
 
     # ------------------------------------------------------------------ for one viewer
 

@@ -1,4 +1,4 @@
-"""The loop of a process: all object rooms, ten phases a tick, one read and one write each.
+"""The loop of a process: all object rooms, five phases a tick, one read and one write each.
 
 Rooms of one rate are spread over the phases of its period, so that what they send does not
 come in one burst. In each phase the loop reads every socket that has something to say, runs the
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tickstorm.loop")
 
-PHASES = 10
+PHASES = 5
+"""More of them cost more than they smooth: each is a wake-up, a poll and two system calls."""
+
 SKIP_AFTER = 3
 """Periods that a phase may be late before it gives up what it missed."""
 
@@ -36,6 +38,9 @@ SILENT_S, DEAD_S = 20.0, 50.0
 
 BREATH_S = 1e-4
 """What the loop sleeps at least: gevent looks at sockets and timers only then."""
+
+FLUSH_S = 0.05
+"""What rooms did is handed to the journal so often: each time wakes its thread."""
 
 READ = 1
 PING_FRAME = b"\x89\x00"
@@ -50,6 +55,7 @@ class Member(Protocol):
     running: bool
     broken: bool
     over: str | None
+    checkpoint_due: float
     live: list[Any]
     sessions: dict[str, Any]
 
@@ -70,6 +76,7 @@ class Journal(Protocol):
     def record(self, room: str, tick: int, events: list[list[Any]], checksum: int) -> None: ...
     def flush(self) -> None: ...
     def checkpoint(self, room: Any) -> None: ...
+    def has(self, room: str) -> bool: ...
 
 
 class Bucket:
@@ -115,6 +122,8 @@ class Loop:
         self._event = Event()
         self._checkpoint_s = checkpoint_s
         self._upkeep_at = clock()
+        self._flushed_at = clock()
+        self._recorded = False
         self._busy_s, self._busy_at = 0.0, clock()
         self._running = True
         self._seen = 0
@@ -174,6 +183,7 @@ class Loop:
 
     def record(self, room: Member, checksum: int) -> None:
         if self._journal is not None:
+            self._recorded = True
             self._journal.record(room.id, room.ticks, room.remembered()[1][-1], checksum)
 
     def fetch(
@@ -181,11 +191,14 @@ class Loop:
     ) -> None:
         """Call `function` in a thread; its result comes back to the room as an event."""
 
-        def run() -> None:
+        def call() -> tuple[Any, str | None]:  # the pool would print what it raises
             try:
-                result, error = get_hub().threadpool.apply(function, values), None
+                return function(*values), None
             except Exception as failed:
-                result, error = None, f"{type(failed).__name__}: {failed}"
+                return None, f"{type(failed).__name__}: {failed}"
+
+        def run() -> None:
+            result, error = get_hub().threadpool.apply(call)
             if room.running:
                 room.fetched(fetch, result, error)
 
@@ -206,11 +219,14 @@ class Loop:
         watcher.start(self._event.set)
         try:
             while self._running:
-                self._event.wait(self._patience())
+                patience = self._patience()
+                if patience > BREATH_S and not self._event.is_set():
+                    self._event.wait(patience)
+                else:
+                    gevent.sleep(BREATH_S)
                 self._event.clear()
                 self.turn()
                 self.after_turn()
-                gevent.sleep(BREATH_S)
         finally:
             watcher.stop()
             watcher.close()
@@ -229,6 +245,8 @@ class Loop:
                     due = bucket.due
         if self._timed:
             due = min(due, min(self._timed.values()))
+        if self._recorded:
+            due = min(due, self._flushed_at + FLUSH_S)
         return max(0.0, due - now)
 
     def turn(self) -> None:
@@ -255,11 +273,12 @@ class Loop:
         ready, self._ready = self._ready, {}
         out: list[tuple[Connection, bytes]] = []
         for room in due:
-            room.run(out)
+            self._run(room, out)
         for room in ready.values():
-            room.run(out)
+            self._run(room, out)
             self._note_timer(room)
-        if self._journal is not None:
+        if self._recorded and now - self._flushed_at >= FLUSH_S and self._journal is not None:
+            self._recorded, self._flushed_at = False, now
             self._journal.flush()
         if out:
             self.pool.send(out)
@@ -273,10 +292,26 @@ class Loop:
         self.turns += 1
         self._busy_s += perf_counter() - began
 
+    def _run(self, room: Member, out: list[tuple[Connection, bytes]]) -> None:
+        """A room's turn: whatever goes wrong in it, the others have theirs."""
+        try:
+            room.run(out)
+        except Exception:
+            log.exception("room %s closes: its turn failed", room.id)
+            room.broken, room.over = True, "the room failed"
+            self.ended(room)
+
+    def settle(self) -> None:
+        """The process ends: every room takes in what has come and was not its turn yet."""
+        out: list[tuple[Connection, bytes]] = []
+        for room in list(self.rooms.values()):
+            self._run(room, out)
+        self.pool.send(out)
+
     def _note_timer(self, room: Member) -> None:
         if self.rooms.get(room.id) is not room:
             return
-        at = room.next_due
+        at = float("inf") if room.held else room.next_due
         if at == float("inf"):
             self._timed.pop(room.id, None)
         else:
@@ -305,12 +340,15 @@ class Loop:
                     session.pinged = False
             if len(room.sessions) > len(room.live):
                 room.look_after(now)
-            if (number + self._seen) % every == 0 and room.remembered()[1] and not room.held:
-                self._checkpoint(room)
+            if (number + self._seen) % every == 0 and not room.held:
+                missing = self._journal is not None and not self._journal.has(room.id)
+                if missing or room.remembered()[1] and now >= room.checkpoint_due:
+                    self.checkpoint(room)
         if pings:
             self.pool.send(pings)
 
-    def _checkpoint(self, room: Member) -> None:
+    def checkpoint(self, room: Member) -> None:
+        """From now on the room comes back to here; one that can't be kept closes."""
         try:
             if self._journal is not None:
                 self._journal.checkpoint(room)

@@ -29,12 +29,14 @@ from ..games.simulation import (
     MOVE,
     RESULT,
     RETURN,
+    SHOWING,
     SILENT,
     TIME,
     RuleError,
     Simulation,
 )
 from ..protocol import objects
+from ..protocol.objects import MOVE as MOVE_MESSAGE
 from ..protocol.wire import LEAVE as LEAVE_MESSAGE
 from ..protocol.wire import PING, SYNC, Close, ProtocolViolation, notice, pong, welcome
 from ..replication.patches import pack
@@ -57,7 +59,13 @@ FAILURES = 2
 """A player whose message makes the same rule raise so often is let go."""
 
 CHECKPOINT_TICKS = 1000
-"""So many ticks, or events of a room without a tick, are run again at most to come back."""
+"""So many ticks are run again to come back, unless a checkpoint takes very long."""
+
+CHECKPOINT_REST = 50
+"""A checkpoint stops everything, so the next one waits for so many times as long as it took."""
+
+BEHIND_S = 0.05
+"""A room without a tick looks again so soon whether who read slowly can be told all."""
 
 STALLED_AFTER_S = 2.0
 
@@ -69,8 +77,8 @@ class ObjectSession:
 
     __slots__ = (
         "room", "id", "name", "player", "bot", "spectator", "connection", "away_since", "told",
-        "fresh", "greet", "ahead", "newest", "last", "slack", "budget", "buckets", "failures",
-        "heard_at", "pinged", "seated", "address",
+        "fresh", "greet", "ahead", "newest", "last", "raw", "values", "slack", "budget", "buckets",
+        "failures", "heard_at", "pinged", "seated", "address",
     )  # fmt: skip
 
     def __init__(self, room: ObjectRoom, id: str, name: str, player: str, bot: bool):
@@ -90,6 +98,8 @@ class ObjectSession:
         self.ahead: dict[int, list[Any]] = {}  # inputs by tick
         self.newest = 0
         self.last: list[Any] | None = None
+        self.raw = b""  # the newest input as it came, and its values, checked
+        self.values: list[Any] = []
         self.slack: int | None = None
         self.budget = 0
         self.buckets: dict[str, list[float]] = {}  # of messages: [credit, when]
@@ -106,6 +116,9 @@ class ObjectSession:
             self.room.take(self, payload)
         except ProtocolViolation as violation:
             connection.close(violation.code, violation.reason)
+        except Exception:  # one client's trouble is not to become another's
+            log.exception("room %s: a message of %s", self.room.id, self.name)
+            connection.close(Close.INTERNAL, "the server failed")
 
 
 class ObjectRoom:
@@ -134,7 +147,7 @@ class ObjectRoom:
         self.sessions: dict[str, ObjectSession] = {}
         self.by_player: dict[str, ObjectSession] = {}
         self.live: list[ObjectSession] = []  # with a connection
-        self.held = False
+        self._held = False
         self.running = True
         self.shedding = Shedding(max(1, self.hz))
         self.journal = None  # all rooms of objects share one: `records/ledger.py`
@@ -151,12 +164,21 @@ class ObjectRoom:
         self._base = simulation.dump()
         self._since: list[list[list[Any]]] = []
         self._began = loop.clock() - simulation.time
-        self._fetched: list[list[Any]] = []
+        self._shown: tuple[int, bytes, dict[str, bytes]] = (0, b"", {})
+        self._behind = False  # somebody has yet to be told all
+        self.checkpoint_due = 0.0
         for row in sessions:
             session = self._session(*row)
             session.seated = True
             session.away_since = loop.clock()
-            self._events.append([DROP, session.player])
+            player = simulation.players.get(session.player)
+            if player is None or player.connected:
+                self._events.append([DROP, session.player])
+        # Whoever had left, or what was awaited of a process that died.
+        self._events += [[LEAVE, id] for id in simulation.players if id not in self.by_player]
+        self._events += [
+            [RESULT, fetch, None, "the server has restarted"] for fetch in simulation.fetching
+        ]
 
     def _session(self, id: str, player: str, name: str, bot: bool) -> ObjectSession:
         session = ObjectSession(self, id, name, player, bot)
@@ -184,6 +206,17 @@ class ObjectRoom:
     @property
     def skipped_ticks(self) -> int:
         return self.loop.skipped
+
+    @property
+    def held(self) -> bool:
+        """Does it stand still, because it is handed over?"""
+        return self._held
+
+    @held.setter
+    def held(self, held: bool) -> None:
+        self._held = held
+        if not held:  # what came meanwhile waits
+            self.loop.wake(self)
 
     def alive(self) -> bool:
         """Has the loop turned lately?"""
@@ -312,6 +345,8 @@ class ObjectRoom:
         if session.connection is not None:
             session.connection.close(Close.TAKEN_OVER, "taken over by a newer connection")
             self._detach(session)
+            if session.player:
+                self._put([DROP, session.player])
         if session.player:
             self._put([RETURN, session.player])
         self._attach(session, connection, resumed=True)
@@ -370,7 +405,7 @@ class ObjectRoom:
             raise ProtocolViolation(Close.FLOOD, "too many messages")
         kind = payload[1] if len(payload) > 1 and 0x90 <= payload[0] <= 0x9F else -1
         try:
-            if kind == objects.MOVE:
+            if kind == MOVE_MESSAGE:
                 self._move(session, *objects.decode_move(payload))
             elif kind == objects.CALL:
                 self._call(session, len(payload), *objects.decode_call(payload))
@@ -379,19 +414,25 @@ class ObjectRoom:
         except ValueError as error:
             raise ProtocolViolation(Close.MALFORMED, str(error)[:100]) from None
 
-    def _move(self, session: ObjectSession, target: int, values: list[Any]) -> None:
-        arguments = self.game.input
-        if arguments is None or session.spectator:
-            raise ProtocolViolation(Close.MALFORMED, "nobody takes inputs from you here")
-        arguments.convert(values)
+    def _move(self, session: ObjectSession, target: int, raw: bytes) -> None:
+        if raw == session.raw:
+            values = session.values
+        else:
+            arguments = self.game.input
+            if arguments is None or session.spectator:
+                raise ProtocolViolation(Close.MALFORMED, "nobody takes inputs from you here")
+            values = objects.decode_values(raw)
+            arguments.convert(values)
+            session.raw, session.values = raw, values
         coming = self.simulation.tick + 1
         slack = target - coming
         if target > 0:
-            session.slack = objects.slack_byte(slack)
+            session.slack = slack if -32 <= slack <= 127 else objects.slack_byte(slack)
         when = target if 0 <= slack < AHEAD else coming
         if when >= session.newest:  # the latest wins
             session.newest = when
-            session.ahead[when] = values
+            if session.ahead or values is not session.last:  # else nothing will change
+                session.ahead[when] = values
 
     def _call(
         self, session: ObjectSession, size: int, name: str, values: list[Any], request: int | None
@@ -462,13 +503,17 @@ class ObjectRoom:
         if not self.live and not self._events and self.hz:
             return  # nobody is here: its time stands still
         began = perf_counter()
-        events = self._collect()
         if self.fault:
-            self._publish(out)  # its time stands still until the author has saved a cure
-        elif self._advance(events):
+            self._events.clear()  # its time stands still until the author has saved a cure
+            self._shown = self._show()
             self._publish(out)
-            if len(self._since) >= CHECKPOINT_TICKS:
-                self.checkpoint()
+        elif not self.hz and not self._events and self.now < self.simulation.next_due:
+            self._shown = self._show()  # nothing is new, but for who was behind or has just come
+            self._publish(out)
+        elif self._advance(self._collect()):
+            self.loop.record(self, crc32(self._shown[1]))
+            self._publish(out)
+            self._checkpoint_if_due()
         simulation = self.simulation
         if simulation.kicked:
             for player, reason in simulation.kicked:
@@ -478,6 +523,11 @@ class ObjectRoom:
             self.over = simulation.closing
             self.loop.ended(self)
         self.took_s += (perf_counter() - began - self.took_s) * 0.05
+
+    def _checkpoint_if_due(self) -> None:
+        ticks, now = len(self._since), self.loop.clock()
+        if ticks >= CHECKPOINT_TICKS and now >= self.checkpoint_due:
+            self.loop.checkpoint(self)
 
     def _collect(self) -> list[list[Any]]:
         """The events of this turn: what was put in, then each player's input if it is another."""
@@ -492,7 +542,7 @@ class ObjectRoom:
                 values = ahead.pop(coming, None)
                 if len(ahead) > AHEAD:
                     ahead.clear()
-                if values is not None and values != session.last:
+                if values is not None and values is not session.last and values != session.last:
                     session.last = values
                     events.append([MOVE, session.player, values])
         return events
@@ -505,24 +555,53 @@ class ObjectRoom:
     @property
     def next_due(self) -> float:
         """The clock's time at which a room without ticks wants its turn."""
-        return self.simulation.next_due + self._began
+        due = self.simulation.next_due + self._began
+        return min(due, self.loop.clock() + BEHIND_S) if self._behind else due
 
     def _advance(self, events: list[list[Any]]) -> bool:
         """Run the rules; False if the room has come to its end over it."""
-        for attempt in range(2 + len(events)):
+        careful = again = False
+        for _ in range(4 + 2 * len(events)):
             try:
-                self.simulation.advance(events)
+                self.simulation.advance(events, careful=careful)
+                self._shown = self._show()
             except RuleError as error:
                 self._report(error, events)
-                if error.event is None and attempt or not self._go_back():
+                last = error.event is None and (careful if error.what is SHOWING else again)
+                if last or not self._go_back():
                     self._break(error)
                     return False
                 if error.event is not None:
                     events = self._without(events, error)
+                elif error.what is SHOWING:
+                    careful = True  # to find out after which event
+                else:
+                    again = True
                 continue
             self._since.append(events or _NOTHING_CAME)
             return True
+        self._break(RuleError("one event after the other", None))
         return False
+
+    def _show(self) -> tuple[int, bytes, dict[str, bytes]]:
+        """What is new for all, as `Replica.patch` says it, and for each player beyond that.
+        Raises RuleError."""
+        simulation = self.simulation
+        secrets: dict[str, bytes] = {}
+        try:
+            parts, body = simulation.replica.patch()
+            if self.game.has_hidden:
+                for session in self.live:
+                    player = simulation.players.get(session.player)
+                    connection = session.connection
+                    if player is None or connection is None or connection.tail:
+                        continue
+                    if session.fresh:
+                        session.told = {}
+                    secrets[session.player] = simulation.replica.hidden(player, session.told)
+        except Exception as error:
+            raise RuleError(SHOWING, None) from error
+        return parts, body, secrets
 
     def _report(self, error: RuleError, events: list[list[Any]]) -> None:
         self.failures += 1
@@ -596,9 +675,8 @@ class ObjectRoom:
 
     def _publish(self, out: list[tuple[Connection, bytes]]) -> None:
         simulation = self.simulation
-        parts, body = simulation.replica.patch()
-        if self._since and not self.fault:
-            self.loop.record(self, crc32(body))
+        parts, body, secrets = self._shown
+        self._behind = False
         if simulation.wanted:
             for fetch, function, values in simulation.wanted:
                 self.loop.fetch(self, fetch, function, values)
@@ -609,14 +687,28 @@ class ObjectRoom:
         hidden = self.game.has_hidden
         tick = pack(simulation.tick)
         shared = objects.patch(tick, None, parts, body, b"") if parts else b""
+        by_slack: dict[int, bytes] = {}
         full = b""
+        plain = said is None and not hidden
         for session in self.live:
             connection = session.connection
             if connection is None or connection.closing is not None:
                 continue
+            if plain and not session.fresh and not connection.tail and not connection.extra:
+                slack = session.slack
+                if slack is None:
+                    data = shared
+                else:
+                    session.slack = None
+                    data = by_slack.get(slack, b"")
+                    if not data:
+                        data = by_slack[slack] = objects.patch(tick, slack, parts, body, b"")
+                if data:
+                    out.append((connection, data))
+                continue
             events = b"" if said is None else said(session)
             if connection.tail:  # it reads slowly: it gets all of it later, and misses no event
-                session.fresh = True
+                session.fresh = self._behind = True
                 if events:
                     connection.push(events)
                 continue
@@ -626,12 +718,11 @@ class ObjectRoom:
                     continue  # its JOIN has yet to be taken
                 if not full:
                     full = simulation.replica.full()
-                data = self._greeting(session) + self._state(session, player, full)
+                data = self._greeting(session) + self._state(session, secrets, full)
                 if self.fault:
                     data += objects.fault(self.fault)
             elif hidden and session.player:
-                player = simulation.players[session.player]
-                secret = simulation.replica.hidden(player, session.told)
+                secret = secrets.get(session.player, b"")
                 if not parts and not secret and session.slack is None:
                     data = b""
                 else:
@@ -649,11 +740,9 @@ class ObjectRoom:
             if data:
                 out.append((connection, data))
 
-    def _state(self, session: ObjectSession, player: Any, full: bytes) -> bytes:
-        session.fresh, session.told = False, {}
-        secret = b""
-        if player is not None and self.game.has_hidden:
-            secret = self.simulation.replica.hidden(player, session.told)
+    def _state(self, session: ObjectSession, secrets: dict[str, bytes], full: bytes) -> bytes:
+        session.fresh = False
+        secret = secrets.get(session.player, b"")
         return objects.state(self.simulation.tick, session.slack, full, secret)
 
     def _greeting(self, session: ObjectSession) -> bytes:
@@ -688,7 +777,7 @@ class ObjectRoom:
     def _said(self) -> Callable[[ObjectSession], bytes]:
         """What rules have sent, as a function of who gets it."""
         simulation = self.simulation
-        sent = [(row, objects.event(row.name, row.values)) for row in simulation.outbox]
+        sent = [(row, objects.event(row.name, row.packed)) for row in simulation.outbox]
         simulation.outbox = []
         answers: dict[str, bytes] = {}
         for answer in simulation.answers:
@@ -738,9 +827,12 @@ class ObjectRoom:
                 self.leave(session)
 
     def checkpoint(self) -> bytes:
-        """The state between two ticks; from now on the room comes back to here."""
+        """The state between two ticks; from now on the room comes back to here. Raises
+        TypeError, which names what can't be kept."""
+        began = perf_counter()
         self._base = self.simulation.dump()
         self._since = []
+        self.checkpoint_due = self.loop.clock() + CHECKPOINT_REST * (perf_counter() - began)
         return self._base
 
     def remembered(self) -> tuple[bytes, list[list[list[Any]]]]:
@@ -749,7 +841,9 @@ class ObjectRoom:
 
     def take_events(self, events: list[list[Any]]) -> None:
         """What had come, and had no turn yet, where the room was before."""
-        self._events += events
+        known = self.game.messages
+        events = [event for event in events if event[0] != CALL or event[2] in known]
+        self._events = [event for event in events if event[0] != MOVE] + self._events
 
     def finish(self) -> None:
         """After `close`: it has no more turns."""
@@ -771,15 +865,8 @@ class ObjectRoom:
 
     def close(self, code: Close, reason: str, url: str | None = None) -> None:
         """Tell everyone to go, to `url` if there is one."""
-        if self.running and code is not Close.RESTART and not self.broken:
-            try:
-                self.simulation.advance([[CLOSE]], stepping=False)
-            except RuleError as error:
-                self._report(error, [[CLOSE]])
-            else:
-                out: list[tuple[Connection, bytes]] = []
-                self._publish(out)
-                self.loop.pool.send(out)
+        if self.running and not self.broken and code not in (Close.RESTART, Close.GOING_AWAY):
+            self._end()
         self.running = False
         for session in list(self.live):
             connection = session.connection
@@ -787,3 +874,17 @@ class ObjectRoom:
                 self.loop.pool.remove(connection)
                 connection.push(notice(code, reason, url))
                 connection.close(code, reason)
+
+    def _end(self) -> None:
+        """It is over for good: the rules have the last word."""
+        try:
+            self.simulation.advance([[CLOSE]], stepping=False)
+            self._shown = self._show()
+        except RuleError as error:
+            self._report(error, [[CLOSE]])
+            return
+        self._since.append([[CLOSE]])
+        self.loop.record(self, crc32(self._shown[1]))
+        out: list[tuple[Connection, bytes]] = []
+        self._publish(out)
+        self.loop.pool.send(out)

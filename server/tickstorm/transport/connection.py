@@ -44,6 +44,9 @@ FRAME_COST = 64
 """A frame that comes through the codec counts as so many bytes at least: tiny ones are
 cheap to send and dear to read."""
 
+REASON_BYTES = 123
+"""What a close frame has space for."""
+
 CLOSE_SECONDS = 2.0
 CLOSE_BYTES = 1 << 16
 """Time for the closing handshake, and what is read while waiting, before the socket is dropped."""
@@ -162,7 +165,8 @@ class Connection:
     def close(self, code: Close, reason: str) -> None:
         """Ask the owner to close with this code. The first call counts."""
         if self.closing is None:
-            self.closing = (code, reason)
+            cut = reason.encode()[:REASON_BYTES].decode(errors="ignore")
+            self.closing = (code, cut)
             self._wake.set()
 
     def read_by_tick(self) -> None:

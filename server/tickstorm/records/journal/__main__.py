@@ -1,6 +1,7 @@
 """Look into a journal: `verify` it, list what there is (`info`), or `export` some ticks.
 
-PATH is a segment or a folder of them. Whose rules to use follows from the journal, among the games
+PATH is a segment or a folder of them; that of all rooms of objects is DATA_DIR/objects: `--room`
+says which of them is meant. Whose rules to use follows from the journal, among the games
 that `--games` or the option `GAMES` names.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import logging
 import sys
 import time
@@ -18,6 +20,8 @@ from ...config import ConfigError, load
 from ...games import catalogue
 from ...games.catalogue import GameError
 from ...games.game import Game
+from ...games.simulation import RuleError
+from .. import ledger
 from .export import as_json, cut
 from .folder import segments
 from .format import (
@@ -41,11 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
     for name, summary in (
         ("verify", "re-simulate and compare"),
         ("info", "what there is"),
+        ("list", "the same"),
         ("export", "some ticks, as lines of JSON or as a journal of their own"),
     ):
         one = commands.add_parser(name, help=summary)
         one.add_argument("path", type=Path, metavar="PATH", help="a segment, or a folder of them")
-        if name != "info":
+        one.add_argument("--room", metavar="ID", help="of rooms of objects: only this one")
+        if name not in ("info", "list"):
             one.add_argument("--games", metavar="SPECS", help="as in the option GAMES")
     one.add_argument("--from", dest="first", type=int, required=True, metavar="TICK")
     one.add_argument("--to", dest="last", type=int, required=True, metavar="TICK")
@@ -54,8 +60,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if not segments(options.path):
             raise JournalError("there is no journal")
-        return {"verify": _verify, "info": _info, "export": _export}[options.command](options)
-    except (JournalError, GameError, ConfigError, OSError) as error:
+        if ledger.is_ledger(options.path):
+            return {"verify": _verify_rooms, "export": _export_room}.get(
+                options.command, _list_rooms
+            )(options)
+        return {"list": _info, "verify": _verify, "info": _info, "export": _export}[
+            options.command
+        ](options)
+    except (JournalError, GameError, ConfigError, RuleError, OSError, ValueError) as error:
         print(f"{options.path}: {error}", file=sys.stderr)
         return 1
 
@@ -131,6 +143,60 @@ def _export(options: argparse.Namespace) -> int:
         file.write(MAGIC)
         for record in records:
             file.write(frame(pack(record)))
+    return 0
+
+
+# ------------------------------------------------------------------ rooms of objects
+
+
+def _chosen(options: argparse.Namespace) -> dict[str, ledger.Row]:
+    """The rooms that are meant, each with a game that is here."""
+    rooms = ledger.rooms_of(options.path)
+    if options.room is None:
+        return rooms
+    if options.room not in rooms:
+        raise JournalError(f"no room {options.room!r}; there are {', '.join(rooms) or 'none'}")
+    return {options.room: rooms[options.room]}
+
+
+def _list_rooms(options: argparse.Namespace) -> int:
+    for id, row in _chosen(options).items():
+        created = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.created))
+        print(f"room {id} of {row.game}: ticks {row.first} to {row.last} ({row.ticks} recorded), "
+              f"{row.kept} checkpoints, {row.joins} joins; begun {created}"
+              + (", closed" if row.closed else ""))  # fmt: skip
+    return 0
+
+
+def _verify_rooms(options: argparse.Namespace) -> int:
+    games = catalogue.load(options.games if options.games is not None else load().games)
+    fine = True
+    for id, row in _chosen(options).items():
+        found = ledger.check(games[row.game].game, options.path, id)
+        span = f" ({found.first} to {found.last})" if found.same else ""
+        print(f"room {id}: {found.same} ticks verified{span}")
+        if found.missing:
+            print(f"{found.missing} ticks are missing between them")
+        if found.difference:
+            print(f"first difference: {found.difference}")
+        fine = fine and not found.difference
+    return 0 if fine else 1
+
+
+def _export_room(options: argparse.Namespace) -> int:
+    if options.room is None:
+        raise JournalError("of which room? Name it with --room; `list` says which there are")
+    row = _chosen(options)[options.room]
+    if options.journal is None:
+        for tick in ledger.exported(options.path, options.room, options.first, options.last):
+            print(json.dumps(tick, default=repr))
+        return 0
+    games = catalogue.load(options.games if options.games is not None else load().games)
+    cut_ = ledger.cut(games[row.game].game, options.path, options.room, options.first, options.last)
+    with options.journal.open("xb") as file:
+        file.write(MAGIC)
+        for record in cut_:
+            file.write(frame(ledger.pack(record)))
     return 0
 
 
