@@ -76,7 +76,9 @@ function show() {
   const mine = state.phase === "play" && state.turn === me;
   const others = players.filter((player) => player !== me);
   const shown = others.map((p) => [p.id, p.count, p.playing, p.wins, p.connected]);
-  part("others", [shown, state.turn?.id, state.phase], () => $("#others").replaceChildren(...others.map(seat)));
+  part("others", [shown, state.turn?.id, state.phase], () => {
+    $("#others").replaceChildren(...others.map(seat));
+  });
   part("top", state.top, () => $("#top").replaceChildren(
     state.top ? face("div", state.top) : make("div", { className: "card none" }),
   ));
