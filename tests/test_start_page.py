@@ -10,7 +10,7 @@ def test_each_game_has_a_card_that_leads_to_it(examples, visit):
     page.wait_for_selector("#games li")
     links = page.locator("#games a")
     found = [links.nth(at).get_attribute("href") for at in range(links.count())]
-    assert found == ["/tag/", "/tictactoe/", "/board/", "/chat/", "/crazy/"]
+    assert found == ["/tag/", "/tictactoe/", "/board/", "/chat/", "/crazy/", "/crowd/"]
     page.click("#games a[href='/board/']")
     page.wait_for_selector("#enter")
     assert page.title() == "Whiteboard"

@@ -81,7 +81,8 @@ function ship(pen, n, time, wide, high) {
 function arena(pen, time, wide, high) {
   for (let n = 0; n < 130; n++) {
     const x = (chance(n) * wide + wide - ((time * (4 + 10 * chance(n + 7))) % wide)) % wide;
-    disc(pen, x, chance(n + 300) * high, 0.5 + chance(n + 600) * 1.1, `rgb(180 205 255 / ${0.2 + 0.5 * chance(n + 900)})`);
+    const light = `rgb(180 205 255 / ${0.2 + 0.5 * chance(n + 900)})`;
+    disc(pen, x, chance(n + 300) * high, 0.5 + chance(n + 600) * 1.1, light);
   }
   const count = Math.max(6, Math.min(16, Math.round(wide / 70)));
   for (let n = 0; n < 18; n++) {
@@ -111,7 +112,9 @@ function tictactoe(pen, time, wide, high, colour) {
   const shown = Math.min(GAME.length, (time % 10) * 1.1);
   pen.lineCap = "round";
   for (let at = 0; at < 9; at++) {
-    const [x, y] = [wide / 2 + ((at % 3) - 1) * size * 1.1, high / 2 + (Math.floor(at / 3) - 1) * size * 1.1];
+    const [x, y] = [
+      wide / 2 + ((at % 3) - 1) * size * 1.1, high / 2 + (Math.floor(at / 3) - 1) * size * 1.1,
+    ];
     pen.fillStyle = colour("card");
     pen.strokeStyle = colour("edge");
     pen.lineWidth = 1;
@@ -229,7 +232,8 @@ function crowd(pen, time, wide, high, colour) {
   for (let n = 0; n < 320; n++) {
     const angle = n * 2.4 + time * (0.15 + 0.3 * chance(n));
     const far = Math.sqrt(n / 320) * Math.max(wide, high) * 0.55 * (1 + 0.06 * Math.sin(time + n));
-    disc(pen, wide / 2 + far * Math.cos(angle), high / 2 + 0.6 * far * Math.sin(angle), 2.6, colour(`c${n % 5}`));
+    const [x, y] = [wide / 2 + far * Math.cos(angle), high / 2 + 0.6 * far * Math.sin(angle)];
+    disc(pen, x, y, 2.6, colour(`c${n % 5}`));
   }
 }
 

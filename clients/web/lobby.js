@@ -149,9 +149,12 @@ export class Lobby {
     return this.#found(await ask("POST", "join", { ...wanted, watch, avoid }));
   }
 
-  /** The place that was found did not answer: the next one is to be elsewhere. */
+  /**
+   * The place that was found did not answer: the next one is to be elsewhere. Every other time
+   * it may be the same again, for there may be no other one.
+   */
   avoid() {
-    this.#avoid = this.#node ? [this.#node] : [];
+    this.#avoid = this.#node && this.#avoid.length === 0 ? [this.#node] : [];
   }
 
   #found({ url, ticket, room, node }) {

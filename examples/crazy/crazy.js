@@ -1,10 +1,12 @@
 import { $, ask, enter, make } from "/shared/page.js";
 
 const SUITS = {
-  S: ["spades", "M50 4C62 26 94 42 94 66A21 21 0 0 1 55 76Q56 90 66 96H34Q44 90 45 76A21 21 0 0 1 6 66C6 42 38 26 50 4Z"],
+  S: ["spades",
+    "M50 4C62 26 94 42 94 66A21 21 0 0 1 55 76Q56 90 66 96H34Q44 90 45 76A21 21 0 0 1 6 66C6 42 38 26 50 4Z"],
   H: ["hearts", "M50 94C34 74 6 58 6 32A22 22 0 0 1 50 24A22 22 0 0 1 94 32C94 58 66 74 50 94Z"],
   D: ["diamonds", "M50 4 88 50 50 96 12 50Z"],
-  C: ["clubs", "M50 4A20 20 0 0 1 66 37A20 20 0 1 1 55 67Q56 88 66 96H34Q44 88 45 67A20 20 0 1 1 34 37A20 20 0 0 1 50 4Z"],
+  C: ["clubs",
+    "M50 4A20 20 0 0 1 66 37A20 20 0 1 1 55 67Q56 88 66 96H34Q44 88 45 67A20 20 0 1 1 34 37A20 20 0 0 1 50 4Z"],
 };
 const RANKS = { A: "ace", T: "10", J: "jack", Q: "queen", K: "king" };
 const SEEN = 7; // backs that are drawn of an opponent's hand
@@ -64,7 +66,7 @@ function seat(player) {
   const wins = player.wins ? ` · ${player.wins} won` : "";
   row.append(
     make("b", { textContent: player.name + wins }),
-    make("div", { ariaLabel: `${count} cards` }, ...backs, make("span", { textContent: count })),
+    make("div", {}, ...backs, make("span", { textContent: count, ariaLabel: `${count} cards` })),
   );
   return row;
 }
@@ -74,7 +76,9 @@ function show() {
   const mine = state.phase === "play" && state.turn === me;
   const others = players.filter((player) => player !== me);
   const shown = others.map((p) => [p.id, p.count, p.playing, p.wins, p.connected]);
-  part("others", [shown, state.turn?.id, state.phase], () => $("#others").replaceChildren(...others.map(seat)));
+  part("others", [shown, state.turn?.id, state.phase], () => {
+    $("#others").replaceChildren(...others.map(seat));
+  });
   part("top", state.top, () => $("#top").replaceChildren(
     state.top ? face("div", state.top) : make("div", { className: "card none" }),
   ));

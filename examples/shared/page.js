@@ -78,7 +78,8 @@ async function arrive(game, note) {
     const { how, called } = await question(ways(id), note);
     localStorage.setItem(NAME, called);
     connection("away", "Connecting…");
-    if (how === "new") return await create(game, { name: called, title: `${called}'s ${document.title}` });
+    const title = `${called}'s ${document.title}`;
+    if (how === "new") return await create(game, { name: called, title });
     if (how === "watch") return await watch(id, { game, name: called });
     return await (id ? joinById(id, { game, name: called }) : joinOrCreate(game, { name: called }));
   } catch (error) {
