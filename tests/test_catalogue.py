@@ -9,7 +9,9 @@ from tests.live_server import ROOT
 from tickstorm.games import catalogue
 from tickstorm.games.catalogue import CROWD, GameError
 
-PARTS = "from game import services, KINDS, SELF, COMMAND, STEP_COMMAND, declaration, checksum, clamp\n"
+PARTS = (
+    "from game import services, KINDS, SELF, COMMAND, STEP_COMMAND, declaration, checksum, clamp\n"
+)
 WHOLE = PARTS + "from game import create_world, load_world\n"
 
 

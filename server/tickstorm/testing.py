@@ -36,7 +36,6 @@ from .games.simulation import (
     Simulation,
 )
 
-
 if TYPE_CHECKING:
     from .games.crowd import World
 
