@@ -56,9 +56,10 @@ marks: setup ## what is promised in absolute time, measured; wants the machine f
 	MARKS=$(CURDIR)/results/marks.jsonl $(BIN)/python -m pytest -m alone tests; status=$$?; \
 	$(BIN)/python -m tests.marks results/marks.jsonl; exit $$status
 
-lint: setup ## style and common mistakes
+lint: setup ## style, common mistakes and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy server/tickstorm game
 
 format: setup ## bring the code into the common format
 	$(BIN)/ruff check --fix .

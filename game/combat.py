@@ -169,7 +169,9 @@ def fly(
     return kills
 
 
-def _first_hits(flying, ships: Table, shots: Table, history: History, tick: int, rewind: bool):
+def _first_hits(
+    flying: np.ndarray, ships: Table, shots: Table, history: History, tick: int, rewind: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """What each shot hits on its way through this tick: ``(shot, victim)``, int64[k] each.
 
     A shot flies from its position at tick - 1 to the one at `tick`, a target from where
@@ -236,7 +238,9 @@ def _moment_of_contact(x, y, dx, dy, radius):
     return when
 
 
-def _damage(shot, victim, ships: Table, shots: Table, rules: Rules):
+def _damage(
+    shot: np.ndarray, victim: np.ndarray, ships: Table, shots: Table, rules: Rules
+) -> tuple[np.ndarray, np.ndarray]:
     """Apply hits, which are sorted by victim and moment; returns ``(killer, victim)``."""
     if shot.size == 0:
         return shot, victim

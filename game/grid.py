@@ -45,7 +45,7 @@ class Grid:
 
         Args: float32[m]. Returns two int64[m, 3] of indices into ``start``.
         """
-        rows = np.int64([-self.stride, 0, self.stride])
+        rows = np.array([-self.stride, 0, self.stride], np.int64)
         first = (self.cell(x, y)[:, None] + rows) - 1
         return first, first + 3
 

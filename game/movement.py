@@ -61,7 +61,16 @@ class MovementRules:
         )
 
 
-def move(x, y, vx, vy, energy, direction, buttons, rules: MovementRules):
+def move(
+    x: np.ndarray,
+    y: np.ndarray,
+    vx: np.ndarray,
+    vy: np.ndarray,
+    energy: np.ndarray,
+    direction: np.ndarray,
+    buttons: np.ndarray,
+    rules: MovementRules,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """One tick of movement for n ships.
 
     Args: `x y vx vy energy`: float32[n]; `direction`: uint8[n] (256 per turn);
@@ -89,7 +98,9 @@ def move(x, y, vx, vy, energy, direction, buttons, rules: MovementRules):
     return x, y, vx, vy, energy, boosting
 
 
-def _advance(position, velocity, rules: MovementRules):
+def _advance(
+    position: np.ndarray, velocity: np.ndarray, rules: MovementRules
+) -> tuple[np.ndarray, np.ndarray]:
     """Move along one axis; bounce off the world's edge."""
     position = position + velocity * rules.dt
     outside = (position < rules.low) | (position > rules.high)

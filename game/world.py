@@ -159,7 +159,7 @@ class World:
 
         For tests and tools; nothing in the arena teleports but by respawning.
         """
-        self._put(np.array([slot]), F([x]), F([y]), self.tick + 1)
+        self._put(np.array([slot]), np.array([x], F), np.array([y], F), self.tick + 1)
 
     def name(self, slot: int) -> str:
         """The name of the player in a slot, as it was accepted."""
@@ -331,7 +331,10 @@ class World:
         row["power"] = ships.power
         return [
             KindView(
-                *(table.full(column) for column in ("present", "born", "x", "y")),
+                table.full("present"),
+                table.full("born"),
+                table.full("x"),
+                table.full("y"),
                 table.mutable,
                 table.static,
             )
@@ -399,7 +402,7 @@ class World:
         columns += [shots.present, shots.x, shots.y, shots.owner, shots.view_delay]
         columns += [orbs.present, orbs.x, orbs.y, orbs.value]
         for column in columns:
-            crc = crc32(column, crc)
+            crc = crc32(column, crc)  # type: ignore[arg-type]  # numpy's types know buffers from 3.12 on
         return crc
 
     def _rng_state(self) -> list:
@@ -432,11 +435,12 @@ CHECKED_SHIP_COLUMNS = (
 
 def load_world(data: dict[str, Any]) -> World:
     """The world that was dumped; it goes on exactly as the original would."""
-    world = World(*data["settings"], data["orb_count"], data["seed"], data["round_s"])
+    tick_hz, size, players = data["settings"]
+    world = World(tick_hz, size, players, data["orb_count"], data["seed"], data["round_s"])
     world.tick = data["tick"]
     world.rewind_enabled = data["rewind_enabled"]
     world.shots_refused = data["shots_refused"]
-    state = world._rng.bit_generator.state
+    state = dict(world._rng.bit_generator.state)
     state["state"] = {
         key: int.from_bytes(value, "little") for key, value in zip(("state", "inc"), data["rng"])
     }

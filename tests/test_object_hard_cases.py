@@ -61,12 +61,12 @@ def test_what_was_said_in_the_tick_of_a_drop_counts_and_its_answer_bothers_nobod
                 bob = server.join("Bob", room=ada.id)
                 say(bob, [CALL, "add", [1], 7], [CALL, "slow", [], 8])
                 bob._socket.socket.close()
-                ada.wait_for(lambda n=n: ada.state["n"] == n + 1000 * n)
-                ada.wait_for(lambda: len(ada.players) == 1)
+                ada.wait_for(lambda n=n, ada=ada: ada.state["n"] == n + 1000 * n)
+                ada.wait_for(lambda ada=ada: len(ada.players) == 1)
             assert ada.request("add", 0) == 5005
             assert server.health()["status"] == "ok" and "Traceback" not in server.log()
             ada.leave()
-            wait_for(lambda: server.verify(ada.id) > 5)
+            wait_for(lambda server=server, id=ada.id: server.verify(id) > 5)
 
 
 def test_a_board_of_a_hundred_thousand_strokes_is_kept_rarely_and_neighbours_play_on(tmp_path):

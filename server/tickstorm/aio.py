@@ -48,7 +48,7 @@ class connect:
     ):
         self._wanted = (url, game, room, token, watch, settings)
         self._session = (name, token)
-        self._hello = {
+        self._hello: dict[str, Any] = {
             "options": options or None,
             "spectate": watch or None,
             "bot": bot or None,

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ class ConfigError(ValueError):
     """An option has a value that isn't allowed. The message names all three."""
 
 
-def _option(default: Any, help: str, low: float | None = None, high: float | None = None, **extra):
+def _option(
+    default: Any, help: str, low: float | None = None, high: float | None = None, **extra: Any
+) -> Any:
     return field(default=default, metadata={"help": help, "low": low, "high": high, **extra})
 
 
@@ -192,7 +194,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
     return Config(**values)
 
 
-def allowed(option) -> str:
+def allowed(option: Field) -> str:
     """What an option takes, in words."""
     meta = option.metadata
     if meta.get("choices"):
@@ -203,7 +205,7 @@ def allowed(option) -> str:
     return "text"
 
 
-def _parse(option, text: str) -> Any:
+def _parse(option: Field, text: str) -> Any:
     meta = option.metadata
     wrong = ConfigError(f"{option.name.upper()}={text} is not allowed: {allowed(option)}")
     if option.type == "int":

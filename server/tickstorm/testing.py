@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from .client.session import Refused
 from .client.state import STATE, Record, StateTree, pack, unpack
+from .games.kind import names_of
 from .games.room import Game, Room
 from .games.simulation import (
     CALL,
@@ -215,11 +216,11 @@ class CrowdRehearsal:
         row = self._commands.copy()
         row.resize(1)
         row["slot"] = slot
-        for name in self.game.COMMAND.names:
+        for name in names_of(self.game.COMMAND):
             check = self.game.checks.get(name)
             row[name] = values.pop(name, check.default if check else 0)
         if values:
-            known = ", ".join(self.game.COMMAND.names)
+            known = ", ".join(names_of(self.game.COMMAND))
             raise ValueError(f"no input {min(values)!r}; there are {known}")
         self.game.clamp(row)
         self._held[slot] = row

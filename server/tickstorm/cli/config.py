@@ -6,8 +6,9 @@ import argparse
 import os
 import shutil
 import textwrap
-from dataclasses import fields
+from dataclasses import Field, fields
 from pathlib import Path
+from typing import Any
 
 from ..config import Config, ConfigError, allowed, load, table
 from . import CommandError
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _described(option, value, width: int) -> str:
+def _described(option: Field, value: Any, width: int) -> str:
     """An option as a paragraph."""
     name, secret = option.name.upper(), option.metadata.get("secret")
     here = name in os.environ and os.environ[name].strip() != ""

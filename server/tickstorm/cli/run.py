@@ -220,8 +220,9 @@ def _check_port(config: Config) -> None:
     except OSError as error:
         if isinstance(error, PermissionError):
             raise CommandError(f"port {config.port} is not allowed; try --port 8000") from None
+        why = (error.strerror or str(error)).lower()
         raise CommandError(
-            f"{config.host}:{config.port}: {error.strerror.lower()}; is another server running? "
+            f"{config.host}:{config.port}: {why}; is another server running? "
             f"`--port {config.port % 65535 + 1}` takes another port"
         ) from None
 

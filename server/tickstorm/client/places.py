@@ -52,6 +52,7 @@ def find(
             base, "/api/rooms", {"key": secrets.token_hex(12), **chosen, "settings": settings}
         )
         room = made["room"]
+    wanted: dict[str, Any]
     if token:
         wanted = {"token": token}
     elif room:

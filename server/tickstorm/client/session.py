@@ -140,7 +140,7 @@ class ClientSession:
     @property
     def me(self) -> Record | None:
         """Our own player, or None for a spectator, and while the state has not come."""
-        player = self.welcome and self.welcome.get("player")
+        player = self.welcome.get("player") if self.welcome else None
         return None if player is None or self.state is None else self.state.entities.get(player)
 
     # ------------------------------------------------------------------ from the server

@@ -372,6 +372,7 @@ def _edited(held: list | dict, op: Any, where: str) -> list | dict:
     if name == SET:
         held[key] = arguments[1]
     elif name == INSERT:
+        assert isinstance(held, list), "refused above for a dict"
         held.insert(key, arguments[1])
     else:
         del held[key]

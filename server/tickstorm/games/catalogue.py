@@ -201,6 +201,7 @@ def _from_file(path: Path) -> ModuleType:
         sys.path.append(folder)
     name = f"tickstorm_game_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None, "its name ends in .py"
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:

@@ -33,7 +33,7 @@ import numpy as np
 
 from .checks import Check, DeclarationError
 from .game import SERVICES
-from .kind import Column, Kind, fields_of
+from .kind import Column, Kind, fields_of, names_of
 from .room import Input, place_of
 from .table import Table
 from .world import KindView, WorldSettings
@@ -188,7 +188,8 @@ class CrowdGame:
         return running
 
     def load_world(self, data: dict[str, Any]) -> Running:
-        running = Running(self, *data["settings"], data["seed"])
+        tick_hz, size, players = data["settings"]
+        running = Running(self, tick_hz, size, players, data["seed"])
         running.load(data)
         return running
 
@@ -257,7 +258,7 @@ class CrowdGame:
             return declared
         command = np.dtype([(name, _code_of(check)) for name, check in self.checks.items()])
         taken = {column.name for column in self.KINDS[0].columns}
-        if both := taken & set(command.names):
+        if both := taken & set(names_of(command)):
             self._wrong(f"{min(both)!r} is both a column of the players and a field of the input")
         return command
 
@@ -327,7 +328,7 @@ class Running:
         for kind in game.KINDS:
             columns, slots = columns_of(kind), kind.most
             if kind is game.KINDS[0]:
-                fields = [(name, _held(game, name)) for name in game.COMMAND.names]
+                fields = [(name, _held(game, name)) for name in names_of(game.COMMAND)]
                 columns, slots = [*columns, *fields, ("heard", "<i8")], players
             self.tables[kind.name] = Table(kind, columns, slots)
         self.players = self.tables[game.KINDS[0].name]
@@ -371,7 +372,7 @@ class Running:
 
     def _idle(self, slots: np.ndarray) -> None:
         """The input of players who do nothing."""
-        for name in self.game.COMMAND.names:
+        for name in names_of(self.game.COMMAND):
             check = self.game.checks.get(name)
             getattr(self.players, name)[slots] = check.default if check else 0
 
@@ -383,7 +384,7 @@ class Running:
         rules.tick = self.tick
         commands = commands[table.full("present")[commands["slot"]]]
         slots = commands["slot"].astype(np.intp)
-        for name in self.game.COMMAND.names:
+        for name in names_of(self.game.COMMAND):
             getattr(table, name)[slots] = commands[name]
         table.heard[slots] = self.tick
         silent = np.flatnonzero(table.present & (self.tick - table.heard == self._hold))
@@ -415,7 +416,14 @@ class Running:
 
     def view(self) -> list[KindView]:
         return [
-            KindView(*map(table.full, ("present", "born", "x", "y")), table.mutable, table.static)
+            KindView(
+                table.full("present"),
+                table.full("born"),
+                table.full("x"),
+                table.full("y"),
+                table.mutable,
+                table.static,
+            )
             for table in self.tables.values()
         ]
 
@@ -424,7 +432,7 @@ class Running:
 
     def self_rows(self, slots: np.ndarray) -> np.ndarray:
         rows = np.zeros(len(slots), self.game.SELF)
-        for name in rows.dtype.names:
+        for name in names_of(rows.dtype):
             rows[name] = self.players.full(name)[slots]
         return rows
 
@@ -454,7 +462,8 @@ class Running:
         crc = zlib.crc32(msgpack.packb([self.tick, self._chance(), self._kept()]))
         for kind, table in zip(self.game.KINDS, self.tables.values()):
             for name in ("present", "born", *[column.name for column in kind.columns]):
-                crc = zlib.crc32(np.ascontiguousarray(getattr(table, name)), crc)
+                column = np.ascontiguousarray(getattr(table, name))
+                crc = zlib.crc32(column, crc)  # type: ignore[arg-type]  # numpy's types know buffers from 3.12 on
         return crc
 
     def dump(self) -> dict[str, Any]:
@@ -472,7 +481,7 @@ class Running:
         rules = self.rules_of
         self.tick = rules.tick = data["tick"]
         self.names = dict(zip(*data["names"]))
-        state = rules.random.bit_generator.state
+        state = dict(rules.random.bit_generator.state)
         *wide, state["has_uint32"], state["uinteger"] = data["chance"]
         state["state"] = {
             key: int.from_bytes(value, "little") for key, value in zip(("state", "inc"), wide)

@@ -284,6 +284,7 @@ class Player(Entity):
         self.input: Any = None
 
     if typing.TYPE_CHECKING:
+        id: str
 
         def __getattr__(self, name: str) -> Any: ...  # authors add attributes of their own
         def __setattr__(self, name: str, value: Any) -> None: ...
@@ -302,7 +303,7 @@ class FrozenDict(dict):
     def _refuse(self, *args: Any, **kwargs: Any) -> Any:
         raise TypeError("a dict inside a synced list or dict can't be changed: replace it")
 
-    __setitem__ = __delitem__ = update = pop = popitem = clear = setdefault = _refuse  # type: ignore
+    __setitem__ = __delitem__ = update = pop = popitem = clear = setdefault = _refuse
 
 
 def freeze(value: Any) -> Any:
@@ -334,7 +335,7 @@ class _Edits:
 
     _edits: list[list[Any]] | None
     _entity: Entity
-    _field: Field
+    _field: Any  # a Field; named so here, it would be taken for a descriptor
 
     def _edited(self, *edit: Any) -> None:
         entity, field = self._entity, self._field
@@ -406,7 +407,7 @@ class SyncedList(list, _Edits):
         for value in list(values):
             self.append(value)
 
-    def __iadd__(self, values: Iterable[Any]) -> SyncedList:  # type: ignore[override, misc]
+    def __iadd__(self, values: Iterable[Any]) -> SyncedList:  # type: ignore[misc]
         self.extend(values)
         return self
 
@@ -431,7 +432,7 @@ class SyncedList(list, _Edits):
         super().reverse()
         self._all()
 
-    def __imul__(self, times: Any) -> SyncedList:  # type: ignore[override, misc]
+    def __imul__(self, times: Any) -> SyncedList:  # type: ignore[misc]
         super().__imul__(times)
         self._all()
         return self
@@ -467,7 +468,7 @@ class SyncedDict(dict, _Edits):
         for key, value in dict(*args, **kwargs).items():
             self[key] = value
 
-    def __ior__(self, other: Any) -> SyncedDict:  # type: ignore[override, misc]
+    def __ior__(self, other: Any) -> SyncedDict:  # type: ignore[misc]
         self.update(other)
         return self
 

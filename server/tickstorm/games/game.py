@@ -6,7 +6,7 @@ object that has them; `catalogue.py` says how a server is told of it.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -27,6 +27,10 @@ class Game(Protocol):
     COMMAND: np.dtype  # what a client may intend for one tick
     services: tuple[str, ...]  # of SERVICES, those that its rooms have
     STEP_COMMAND: np.dtype  # what `World.step` takes: ``slot``, ``seq`` and the intent
+
+    if TYPE_CHECKING:  # a module is one too, and mypy does not see its hash
+
+        def __hash__(self) -> int: ...
 
     def declaration(self) -> list:
         """The schema as plain lists, as clients receive it."""

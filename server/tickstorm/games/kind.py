@@ -55,10 +55,16 @@ class Kind:
         return np.dtype([(c.name, "<" + c.dtype) for c in self.columns if c.role in roles])
 
 
+def names_of(dtype: np.dtype) -> tuple[str, ...]:
+    """The fields of a packed dtype, by name."""
+    assert dtype.names is not None, "a declared dtype is a structured one"
+    return dtype.names
+
+
 def fields_of(dtype: np.dtype) -> list:
     """A packed dtype as plain lists, as the client receives it.
 
     >>> fields_of(np.dtype([("x", "<f4"), ("hp", "u1")]))
     [['x', 'f4'], ['hp', 'u1']]
     """
-    return [[name, dtype[name].str.lstrip("<|")] for name in dtype.names]
+    return [[name, dtype[name].str.lstrip("<|")] for name in names_of(dtype)]

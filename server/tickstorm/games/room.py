@@ -296,7 +296,7 @@ class Room(Entity):
 
     def cancel(self, timer: int | None) -> None:
         """Forget a timer; one that is over is no error."""
-        self._simulation.timers.pop(timer, None)  # type: ignore[arg-type]
+        self._simulation.timers.pop(timer, None)
 
     def kick(self, player: Any, reason: str = "") -> None:
         """The player leaves, and is told why."""

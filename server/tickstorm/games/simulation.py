@@ -381,7 +381,7 @@ class Simulation:
         """A simulation that goes on where `dump` was called."""
         state, rows = msgpack.unpackb(data, strict_map_key=False, ext_hook=_no_entity)
         self = cls(game, {**game.choose({}), **_known(game, state["settings"])}, state["seed"])
-        entities: dict[int, Entity] = {0: self.room}
+        entities: dict[int, Any] = {0: self.room}
         classes = {kind.name: kind.owner for kind in game.kinds[1:]}
         named = {number: classes.get(name) for number, name in enumerate(state["kinds"])}
         for row in rows:  # first all of them, then what refers to them
@@ -410,10 +410,10 @@ class Simulation:
             for name, value in (values | contained).items():
                 _restore(entity, fields.get(name), name, value)
             if extra is not None:
-                entity.id = extra[0]  # type: ignore[misc]
+                entity.id = extra[0]
                 if game.input is not None:
                     fits = extra[1] is not None and len(extra[1]) == len(game.input.names)
-                    entity.input = game.input.convert(extra[1]) if fits else game.input.defaults()  # type: ignore[attr-defined]
+                    entity.input = game.input.convert(extra[1]) if fits else game.input.defaults()
             if id:
                 self.replica.enter(entity, id)
         self.replica.know(self.room)
@@ -430,11 +430,7 @@ class Simulation:
         }
         self._next_timer, self._next_fetch, self._next_id = state["next"]
         self._free.extend(state["free"])
-        self.players = {
-            id: entities[at]
-            for id, at in state["players"]
-            if at in entities  # type: ignore[misc]
-        }
+        self.players = {id: entities[at] for id, at in state["players"] if at in entities}
         self._next_due = min((row[0] for row in self.timers.values()), default=float("inf"))
         return self
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,12 @@ class Table:
 
     present: np.ndarray
     born: np.ndarray
+
+    if TYPE_CHECKING:  # the columns that a table was made with; `_cut` sets them
+
+        def __getattr__(self, name: str) -> np.ndarray: ...
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def __init__(self, kind: Kind, columns: list[tuple[str, str]], capacity: int):
         self.capacity = capacity

@@ -255,6 +255,7 @@ class Api:
 
     def _url(self, place: Place, base: str) -> str:
         address = self.node.address(place)
+        assert address is not None, "a seat is held where a node can be reached"
         return address if urlsplit(address).scheme else base + address
 
     def _charge(self, address: str, settings: RoomSettings) -> None:

@@ -62,12 +62,16 @@ class Conversation:
     def end(self) -> None:
         """The connection is over."""
         session, self.session = self.session, None
-        if session is not None:
+        if isinstance(session, ObjectSession):
+            session.room.disconnect(session, self.connection)
+        elif session is not None:
             session.room.disconnect(session, self.connection)
             if self.replay is not None:
                 session.room.announce = lambda: None  # or room and conversation keep each other
 
-    def _hello(self, version: int, schema: int, name: str, token: str | None, options: dict):
+    def _hello(
+        self, version: int, schema: int, name: str, token: str | None, options: dict
+    ) -> None:
         if version != wire.PROTOCOL_VERSION:
             raise ProtocolViolation(
                 Close.VERSION, f"this server speaks version {wire.PROTOCOL_VERSION}; reload"
@@ -105,6 +109,7 @@ class Conversation:
 
     def _welcome(self, resumed: bool = False) -> None:
         session = self.session
+        assert isinstance(session, Session), "rooms of objects greet by themselves"
         about = {
             "version": wire.PROTOCOL_VERSION,
             **session.room.welcome(session),

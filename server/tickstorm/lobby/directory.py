@@ -176,6 +176,13 @@ class Directory(Protocol):
     def fetch(self, node: str, room: str) -> tuple[RoomInfo, bytes | None]:
         """A room that this node should have, and its last checkpoint."""
 
+    def score(self, scores: dict[str, int]) -> None:
+        """Take note of what players have reached; the best of each name counts."""
+
+    def top(self, count: int) -> list[tuple[str, int]]:
+        """The best of all nodes and all time."""
+        ...
+
 
 # ------------------------------------------------------------------ in this process
 
@@ -325,7 +332,14 @@ class MemoryDirectory:
     def fetch(self, node: str, room: str) -> tuple[RoomInfo, bytes | None]:
         return self.find(room).info, None
 
+    def score(self, scores: dict[str, int]) -> None:
+        pass  # the node has its own
+
+    def top(self, count: int) -> list[tuple[str, int]]:
+        return []
+
     def _seats_left(self) -> bool:
+        assert self._node is not None, "it has told of itself"
         return sum(room.taken for room in self._rooms.values()) < self._node.seats
 
     def _open(self, room: str, info: RoomInfo) -> None:
@@ -482,8 +496,8 @@ class RedisDirectory:
             closed=report.closed,
         )
         # An empty table of Lua is neither list nor map.
-        lists = (list(answer[key]) for key in ("open", "close", "lost"))
-        return Orders(*lists, dict(answer["reserved"]))
+        opened, closed, lost = (list(answer[key]) for key in ("open", "close", "lost"))
+        return Orders(opened, closed, lost, dict(answer["reserved"]))
 
     def leave(self, node: str) -> None:
         self._call("leave", node=node)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic, time
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 import gevent
 
@@ -106,7 +106,8 @@ class Lobby:
             pool, self._ledger, clock, config.message_rate, config.checkpoint_seconds,
             config.dev == "on",
         )  # fmt: skip
-        self.loop.on_end = self._ended
+        # It knows rooms by a protocol; all that it has were given to it here.
+        self.loop.on_end = self._ended  # type: ignore[assignment]
         self.on_over: Callable[[str, Close, str], None] = self.shut
         self._open_before()
 
@@ -176,7 +177,9 @@ class Lobby:
         room.version = self.version
         return room
 
-    def _restored(self, game, room_id: str, story: ledger.Story):
+    def _restored(
+        self, game: Any, room_id: str, story: ledger.Story
+    ) -> tuple[Simulation | None, list[list]]:
         """A room as its journal says; ``(None, [])`` if that can't be."""
         if story.head.get("checksum") != game.checksum:
             story.ticks = []  # other rules: what fits of the checkpoint is kept
@@ -349,6 +352,7 @@ class Lobby:
                 return session, True
         self._check_address(address, spectate)
         if ticket is not None and self.node is not None:
+            room: AnyRoom | None
             room, spectate, ticket_id = self.node.admit(ticket, room_id)
             _check_schema(schema, room)
             room, who = self._identify(room, name, options or {})
@@ -357,7 +361,7 @@ class Lobby:
                 self.node.arrived(room.id, ticket_id)
             return session, False
         if room_id is None:
-            room_id = self.default and self.default.id
+            room_id = self.default.id if self.default is not None else None
         room = self.settled(room_id)
         if room is None:
             raise ProtocolViolation(Close.NO_ROOM, "there is no such room")
@@ -434,7 +438,7 @@ class Lobby:
         if not away:
             return False
         first = min(away, key=lambda session: session.away_since)
-        first.room.leave(first)
+        first.room.leave(first)  # type: ignore[arg-type]  # its own room takes it
         return True
 
     def watch(
@@ -484,7 +488,7 @@ class Lobby:
     def settled(self, room_id: str | None) -> AnyRoom | None:
         """The open room of this id; one that is just being handed over is waited for, for who
         joins it now would be left behind."""
-        while (room := self.rooms.get(room_id)) is not None and room.held:
+        while (room := self.rooms.get(room_id or "")) is not None and room.held:
             gevent.sleep(0.01)
         return room
 
@@ -596,7 +600,7 @@ class Lobby:
         self.closing = code, reason
         self.loop.settle()
         if self._ledger is not None:
-            self._ledger.keep(self.loop.rooms.values())
+            self._ledger.keep(self.loop.rooms.values())  # type: ignore[arg-type]  # see `on_end`
         for room in [*self.rooms.values(), *self._watched]:
             room.close(code, reason)
 

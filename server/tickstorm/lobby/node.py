@@ -23,7 +23,6 @@ from gevent.lock import BoundedSemaphore
 from ..config import Config
 from ..games.catalogue import GameError
 from ..protocol.wire import Close, ProtocolViolation
-from ..rooms.crowd_room import CrowdRoom
 from . import tokens
 from .directory import (
     BEAT_S,
@@ -37,7 +36,7 @@ from .directory import (
     RoomReport,
     Unavailable,
 )
-from .lobby import Lobby
+from .lobby import AnyRoom, Lobby
 
 log = logging.getLogger("tickstorm.node")
 
@@ -59,7 +58,7 @@ CODE_LENGTH = 8
 class Admission(NamedTuple):
     """What a ticket opens. `ticket` is its id."""
 
-    room: CrowdRoom
+    room: AnyRoom
     watch: bool
     ticket: str
 
@@ -226,7 +225,7 @@ class Node:
 
     # ------------------------------------------------------------------ rooms that come and go
 
-    def _open(self, id: str) -> CrowdRoom | None:
+    def _open(self, id: str) -> AnyRoom:
         """Open a room that the directory says is ours, as it was last shared."""
         with self._opening:  # all its players come at once, and it needs to be fetched once
             if id not in self.lobby.rooms:
@@ -365,7 +364,7 @@ class Node:
             raise ProtocolViolation(Close.FULL, f"{error}; try again") from None
         return Admission(room, watch, claim.session)
 
-    def _bring(self, id: str, info: RoomInfo) -> CrowdRoom:
+    def _bring(self, id: str, info: RoomInfo) -> AnyRoom:
         if id in self._closed:  # the directory doesn't know it yet
             raise Refused("no_room")
         if self.directory.shared:
@@ -381,7 +380,7 @@ class Node:
         """Seats of a room that are held for others."""
         return self._reserved.get(room, 0)
 
-    def bring(self, id: str) -> CrowdRoom | None:
+    def bring(self, id: str) -> AnyRoom | None:
         """A room that isn't open here, for somebody with a token from it; None if there is none.
 
         Raises ProtocolViolation that sends them on, if another node has it.

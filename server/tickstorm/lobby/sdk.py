@@ -91,7 +91,7 @@ def compact(text: str) -> str:
     >>> compact("class A { #long = 1; // one\\n  get b() { return this.#long + +'a b'; } }")
     "class A{#a=1;get b(){return this.#a+ +'a b'}}"
     """
-    values = dict(_CONSTANT.findall(text))
+    values: dict[str, str] = dict(_CONSTANT.findall(text))
     text = _CONSTANT.sub("", text)
     tokens = [(m.lastgroup, m[0]) for m in _TOKEN.finditer(text)]
     exported = set(re.findall(r"\w+", "".join(re.findall(r"^export .*", text, re.MULTILINE))))

@@ -12,7 +12,7 @@ import logging
 import mimetypes
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from time import monotonic
@@ -25,6 +25,7 @@ from websockets.exceptions import InvalidHeader, NegotiationError
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+from websockets.typing import Origin, Subprotocol
 
 from ..config import Config
 from ..games.catalogue import CROWD, OBJECTS, Catalogue, Entry
@@ -84,7 +85,7 @@ class Web:
         self,
         config: Config,
         lobby: Lobby,
-        node: Node | None,
+        node: Node,
         take_socket: Callable[[], int],
         pages: dict[str, Page] | None = None,
     ):
@@ -281,7 +282,7 @@ class Web:
             return refuse("full", "503 Service Unavailable", b"full; try again later\n")
         handshake = ServerProtocol(
             origins=self._allowed_origins(environ),
-            subprotocols=[SUBPROTOCOL],
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
             select_subprotocol=_require_subprotocol,
         )
         try:
@@ -294,7 +295,7 @@ class Web:
             self.refused["handshake"] += 1
             headers = [h for h in headers if h[0].lower() != "connection"]
             start_response(status, headers)
-            return [response.body or b""]
+            return [bytes(response.body or b"")]
 
         start_response(status, headers)(b"")
         fd = self._take_socket()
@@ -352,12 +353,12 @@ class Web:
             self._logged[address] = now
             log.info("%s %s", address, what)
 
-    def _allowed_origins(self, environ: dict) -> list[str | None] | None:
+    def _allowed_origins(self, environ: dict) -> list[Origin | None] | None:
         """The server's own host, whatever is configured, and clients that are no browsers."""
         if "*" in self._origins:
             return None
         host = environ.get("HTTP_HOST", "")
-        return [f"http://{host}", f"https://{host}", *self._origins, None]
+        return [*map(Origin, (f"http://{host}", f"https://{host}", *self._origins)), None]
 
     def _address(self, environ: dict) -> str:
         """The client's address; behind a trusted proxy, the last one that it has added."""
@@ -398,10 +399,10 @@ def _cors(origin: str | None) -> list[tuple[str, str]]:
     ]
 
 
-def _require_subprotocol(protocol: ServerProtocol, offered: list[str]) -> str:
+def _require_subprotocol(protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol:
     if SUBPROTOCOL not in offered:
         raise NegotiationError(f"this server speaks the subprotocol {SUBPROTOCOL}")
-    return SUBPROTOCOL
+    return Subprotocol(SUBPROTOCOL)
 
 
 def websocket_request(environ: dict) -> Request:
@@ -432,11 +433,11 @@ def pages_of(games: Catalogue) -> dict[str, Page]:
     """What is served, by the path it is asked for: each game's page under its name, a folder
     `shared` beside a game's own, and at the root the one game's page or a list of all."""
     served: dict[str, Page] = {}
-    pages = [entry for entry in games if entry.page is not None]
-    for entry in pages:
-        served |= _files(entry.page, f"/{entry.name}/")
-        served |= _files(entry.page.parent / "shared", "/shared/")
-    return served | _files(pages[0].page if len(pages) == 1 else START, "/")
+    pages = [(entry.name, entry.page) for entry in games if entry.page is not None]
+    for name, page in pages:
+        served |= _files(page, f"/{name}/")
+        served |= _files(page.parent / "shared", "/shared/")
+    return served | _files(pages[0][1] if len(pages) == 1 else START, "/")
 
 
 def _files(root: Path, prefix: str) -> dict[str, Page]:

@@ -55,7 +55,9 @@ class InputFrame:
         >>> inputs.split(ping + move + move[:5]) == (move, ping + move[:5])
         True
         """
-        found, rest, at = [], [], 0
+        found: list[bytes] = []
+        rest: list[bytes] = []
+        at = 0
         while at + 2 <= len(data):
             # Anything but a whole, short, unfragmented, masked, binary frame ends the search.
             size = 6 + (data[at + 1] & 0x7F)
@@ -101,7 +103,9 @@ class Layout:
                 ("body_size", ">u4"),
             ]
         )
-        self.self_at = self.snapshot_start.fields["head"][1] + self.head.fields["self"][1]
+        outer, inner = self.snapshot_start.fields, self.head.fields
+        assert outer is not None and inner is not None, "both have been declared with fields"
+        self.self_at = outer["head"][1] + inner["self"][1]
         self._prefix = np.frombuffer(self.input_prefix, np.uint8)
 
     def unmask_inputs(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

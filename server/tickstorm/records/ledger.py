@@ -221,7 +221,7 @@ def _sessions(simulation: Simulation, story: Story) -> list[list[Any]]:
 
 def _forget_output(simulation: Simulation) -> None:
     for waiting in (simulation.outbox, simulation.answers, simulation.kicked, simulation.wanted):
-        waiting.clear()  # type: ignore[attr-defined]
+        waiting.clear()
     simulation.refused.clear()
 
 

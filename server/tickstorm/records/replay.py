@@ -174,7 +174,7 @@ class ReplayRoom(CrowdRoom):
         if self._wanted is not None:
             self._seek(self._wanted)
         if self.clock() >= self._tell_at:
-            self._tell()
+            self._tell_where()
         if self.speed == 0 or self.world.tick >= self.reel.last:
             tick = self.world.tick + 1
             self._commands(tick, *self._read(tick))  # the viewer is heard, and answered
@@ -203,7 +203,7 @@ class ReplayRoom(CrowdRoom):
         self._begin_anew()
         if self.world.tick < self.reel.last and self._fetch():
             self.tick()
-        self._tell()
+        self._tell_where()
 
     def _begin_anew(self) -> None:
         """What was sent before is void: other ticks follow, or the same at another pace."""
@@ -217,7 +217,7 @@ class ReplayRoom(CrowdRoom):
         ]
         self.announce()
 
-    def _tell(self) -> None:
+    def _tell_where(self) -> None:
         self._tell_at = self.clock() + TELL_S
         reel = self.reel
         where = wire.replaying(self.world.tick, reel.first, reel.last, self.speed)
@@ -298,7 +298,7 @@ def game_of(paths: list[Path], games: Catalogue) -> Game:
 
 def listing(data_dir: str, games: Catalogue) -> list[dict]:
     """Every segment that can be watched, the newest first."""
-    rows = []
+    rows: list[dict] = []
     for folder in (Path(data_dir) / "rooms").glob("*/"):
         if ".aside-" in folder.name:
             continue

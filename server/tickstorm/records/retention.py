@@ -33,7 +33,9 @@ class _Closed(NamedTuple):
     folder: Path
 
 
-def doomed(data_dir: Path, kept: set[str], limit_bytes: int, limit_s: float, now: float):
+def doomed(
+    data_dir: Path, kept: set[str], limit_bytes: int, limit_s: float, now: float
+) -> list[Path]:
     """The folders of journals that have to go, the oldest first. `kept`: names of folders."""
     found = []
     for folder in (data_dir / "rooms").glob("*/"):

@@ -11,8 +11,12 @@ its baseline's tick and cell alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
+from ..games.kind import Kind
 from ..games.world import KindView
 from .interest import Grid
 
@@ -37,7 +41,7 @@ class KindHistory:
     word, as ``words``: uint64[2 * RING * n] each).
     """
 
-    def __init__(self, kind, slots: int, grid: Grid):
+    def __init__(self, kind: Kind, slots: int, grid: Grid):
         if slots > 65536:
             raise ValueError(f"kind {kind.name!r} has {slots} slots; ids on the wire allow 65536")
         self.kind = kind
@@ -96,7 +100,15 @@ class KindHistory:
         """Was there nobody at all, at `tick` and in the ring before it?"""
         return tick - self._seen_at >= RING
 
-    def _publish_state(self, tick, slots, own_cell, population, view, far_interval) -> np.ndarray:
+    def _publish_state(
+        self,
+        tick: int,
+        slots: np.ndarray,
+        own_cell: np.ndarray,
+        population: np.ndarray,
+        view: KindView,
+        far_interval: int,
+    ) -> np.ndarray:
         """Fill both levels of `state`; returns bool[n]: whose state differs from before."""
         now, before = tick % RING, (tick - 1) % RING
         rows = np.ascontiguousarray(view.mutable).view(np.uint8).reshape(self.slots, -1)
@@ -159,7 +171,9 @@ class KindHistory:
         first = ring * self.starts.shape[1] + cell
         return self._gather(self.starts.ravel(), self.order.ravel(), first, ring * self.slots)
 
-    def moved_in_blocks(self, tick: int, age: int, cell: np.ndarray):
+    def moved_in_blocks(
+        self, tick: int, age: int, cell: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Like `rows_in_blocks` at ``tick - age``, but only those who have left their cell, gone,
         or become another entity since: for a viewer that stayed, nobody else can leave."""
         was, now = self.cell[(tick - age) % RING], self.cell[tick % RING]
@@ -170,7 +184,9 @@ class KindHistory:
         np.cumsum(np.bincount(was, minlength=self.grid.count), out=starts[1:])
         return self._gather(starts, slots.take(np.argsort(was, kind="stable")), cell, 0)
 
-    def _gather(self, starts, order, first, offset) -> tuple[np.ndarray, np.ndarray]:
+    def _gather(
+        self, starts: np.ndarray, order: np.ndarray, first: np.ndarray, offset: np.ndarray | int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The three runs of `order` that make up each block. `first`: int64[g], where a block's
         middle cell stands in `starts`; `offset`: what to add to places in `order`."""
         rows = first[:, None] + self.grid.block_rows
@@ -184,12 +200,13 @@ class KindHistory:
         return np.repeat(np.arange(len(first)), per_group), order.take(index).astype(np.intp)
 
 
-def _delta_columns(kind, mutable: np.dtype) -> list[tuple[int, int, int]]:
+def _delta_columns(kind: Kind, mutable: np.dtype) -> list[tuple[int, int, int]]:
     """Where the delta columns are: (word, shift within it in bits, bytes) each."""
-    places = []
+    places: list[tuple[int, int, int]] = []
+    fields: Mapping[str, Any] = mutable.fields or {}  # none without columns
     for column in kind.columns:
         if column.role == "delta":
-            offset, size = mutable.fields[column.name][1], mutable[column.name].itemsize
+            offset, size = fields[column.name][1], mutable[column.name].itemsize
             if offset // 8 != (offset + size - 1) // 8:
                 raise ValueError(
                     f"kind {kind.name!r}: delta column {column.name!r} crosses an 8-byte "

@@ -38,7 +38,9 @@ class Groups:
     baseline_cell: np.ndarray
 
 
-def group(cell, age, baseline_cell) -> tuple[Groups, np.ndarray]:
+def group(
+    cell: np.ndarray, age: np.ndarray, baseline_cell: np.ndarray
+) -> tuple[Groups, np.ndarray]:
     """Distinct views among n clients: the groups, and intp[n] each client's group.
 
     Args: int64[n] each; ages outside 1..RING-1 mean a full snapshot.
@@ -97,9 +99,9 @@ class Snapshots:
     def cut(self) -> list[bytes]:
         """Each client's frame."""
         (starts, *start), (bodies, *body) = self._parts
-        starts, bodies = starts.tobytes(), bodies.tobytes()
+        head, tail = starts.tobytes(), bodies.tobytes()
         columns = [column.tolist() for column in (*start, *body)]
-        return [starts[a : a + b] + bodies[c : c + d] for a, b, c, d in zip(*columns, strict=True)]
+        return [head[a : a + b] + tail[c : c + d] for a, b, c, d in zip(*columns, strict=True)]
 
     def one(self, i: int) -> bytes:
         """Client i's frame."""
@@ -109,7 +111,9 @@ class Snapshots:
 def encode(tick: int, kinds: list[KindHistory], groups: Groups) -> Bodies:
     """The body of each group's snapshot of `tick`."""
     sections = [encode_kind(tick, history, groups) for history in kinds]
-    sizes = 1 + sum(section.size for section in sections)
+    sizes = np.ones(len(groups.age), np.int64)
+    for section in sections:
+        sizes += section.size
     ends = np.cumsum(sizes)
     out = np.zeros(int(ends[-1]) if len(ends) else 0, np.uint8)
     at = ends - sizes
@@ -204,7 +208,7 @@ def _parts(tick: int, history: KindHistory, groups: Groups, full: np.ndarray) ->
     ]
 
 
-def _leavers(tick: int, history: KindHistory, groups: Groups, full) -> tuple:
+def _leavers(tick: int, history: KindHistory, groups: Groups, full: np.ndarray) -> tuple:
     """Who was in the baseline's block and is not in the viewer's now, or not the same entity.
 
     Returns ``(group, slot)``, intp[m] each, ordered by group.
@@ -226,7 +230,9 @@ def _leavers(tick: int, history: KindHistory, groups: Groups, full) -> tuple:
     return group.take(order), slot.take(order)
 
 
-def _update_parts(history: KindHistory, group, now, then, used) -> list:
+def _update_parts(
+    history: KindHistory, group: np.ndarray, now: np.ndarray, then: np.ndarray, used: np.ndarray
+) -> list:
     """Changed bits, deltas and escaped rows of the survivors.
 
     Args: `group`, `now`, `then`: intp[k], each survivor's group and its places in
@@ -251,22 +257,22 @@ def _update_parts(history: KindHistory, group, now, then, used) -> list:
     for word, mask in zip(differs, history.state_masks):
         escape |= (word.take(changed) & np.uint64(mask)) != 0
     deltas = []
-    for word, shift, size in history.delta_columns:
-        mask = np.uint64((1 << 8 * size) - 1)
-        value = (words_now[word].take(changed) >> np.uint64(shift)) & mask
+    for at, shift, size in history.delta_columns:
+        whole = np.uint64((1 << 8 * size) - 1)
+        value = (words_now[at].take(changed) >> np.uint64(shift)) & whole
         delta = value.astype(np.int32)
-        delta -= ((words_then[word].take(changed) >> np.uint64(shift)) & mask).astype(np.int32)
+        delta -= ((words_then[at].take(changed) >> np.uint64(shift)) & whole).astype(np.int32)
         if size > 1:  # a single byte wraps at 256, so every difference of it fits
             escape |= (delta <= ESCAPE) | (delta >= -ESCAPE)
         deltas.append(delta.astype(np.int8))
     # The mark of an escape is in the first delta; without delta columns every change is a row.
-    for i, delta in enumerate(deltas):
-        delta[escape] = 0 if i else ESCAPE
+    for i, column in enumerate(deltas):
+        column[escape] = 0 if i else ESCAPE
     escaped = np.flatnonzero(escape) if deltas else np.arange(len(changed))
     rows = history.rows[now.take(changed.take(escaped)), : history.row_bytes]
     return [
         (np.packbits(bits, bitorder="little")[:, None], bitmap),
-        *((_bytes(delta), changes) for delta in deltas),
+        *((_bytes(column), changes) for column in deltas),
         (rows, _count(changed_group.take(escaped), len(used))),
     ]
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..config import Config
 from ..games.game import Game
+from ..games.kind import names_of
 from ..games.world import World
 from ..protocol import names, wire
 from ..protocol.layout import layout_of
@@ -301,7 +302,9 @@ class CrowdRoom:
             others = self._seats.connected.copy()
             others[due] = False
             for seat in np.flatnonzero(others).tolist():
-                self._tell(self._connections[seat], public)
+                other = self._connections[seat]
+                assert other is not None, "its seat says that it is connected"
+                self._tell(other, public)
         taken = self._sockets.send(due, public, snapshots)
         for i in np.flatnonzero(taken != snapshots.size + len(public)).tolist():
             connection = self._connections[due[i]]
@@ -400,13 +403,15 @@ class CrowdRoom:
         if self._scores is None or not players:
             return
         own = self.world.self_rows(np.array([session.slot for session in players]))
-        streaks = own["streak"] if "streak" in own.dtype.names else np.zeros(len(own), int)
+        streaks = own["streak"] if "streak" in names_of(own.dtype) else np.zeros(len(own), int)
         rows = zip(players, own["score"].tolist(), streaks.tolist())
         self._scores.offer([Score(s.name, s.bot, *reached) for s, *reached in rows if reached[0]])
 
     def _close(self, seat: int, code: Close, reason: str) -> None:
         self.metrics.count[f"closed_{code.name.lower()}"] += 1
-        self._connections[seat].close(code, reason)
+        connection = self._connections[seat]
+        assert connection is not None, "an open seat has a connection"
+        connection.close(code, reason)
 
     # ------------------------------------------------------------------ who is here
 
@@ -438,7 +443,9 @@ class CrowdRoom:
             return False
         for _ in range(wanted):
             self.metrics.count["yielded"] += 1
-            self.leave(self.longest_away())
+            session = self.longest_away()
+            assert session is not None, "so many are `yielding`"
+            self.leave(session)
         return True
 
     def join(
@@ -605,10 +612,10 @@ class CrowdRoom:
         text = names.clean(text, wire.CHAT_CHARACTERS)
         if session.chat_credit < 1:
             self.metrics.count["chat_dropped"] += 1
-            session.connection.push(wire.notice(0, "Not so fast."))
+            _tell_one(session, "Not so fast.")
         elif text and (self._lines_of.take(session.address) or self._lines.take("everyone")):
             self.metrics.count["chat_shed"] += 1
-            session.connection.push(wire.notice(0, "Too many talk at once."))
+            _tell_one(session, "Too many talk at once.")
         elif text:
             session.chat_credit -= 1
             self.say(session.name, text)
@@ -728,3 +735,8 @@ class CrowdRoom:
             self.journal.close(self.world, self._playing())
         for session in self.sessions.values():
             self._census.rise(session)
+
+
+def _tell_one(session: Session, text: str) -> None:
+    assert session.connection is not None, "who talks is here"
+    session.connection.push(wire.notice(0, text))

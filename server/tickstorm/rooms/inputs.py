@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..games.game import Game
+from ..games.kind import names_of
 from ..protocol.wire import NO_SLACK
 
 AHEAD = 8
@@ -98,7 +99,7 @@ def commands(game: Game, slots: np.ndarray, rows: np.ndarray) -> np.ndarray:
     out = np.zeros(len(rows), game.STEP_COMMAND)
     out["slot"] = slots
     out["seq"] = rows["seq"]
-    for name in game.COMMAND.names:
+    for name in names_of(game.COMMAND):
         out[name] = rows[name]
     game.clamp(out)
     return out

@@ -69,7 +69,9 @@ class Scores(Background):
         super().__init__("scores", MOST_WAITING, GATHER_S, RETRY_S)
         self.flush(0.0)  # has the list read at once
 
-    def offer(self, scores: list[Score]) -> bool:
+    def offer(  # type: ignore[override]  # a list is as large as it is long
+        self, scores: list[Score]
+    ) -> bool:
         """Take these in; of each name the best is kept. False if too many are waiting already."""
         if not scores:
             return True

@@ -20,7 +20,7 @@ from time import monotonic
 
 from gevent import get_hub
 from gevent.event import Event
-from websockets.frames import Opcode
+from websockets.frames import Frame, Opcode
 from websockets.protocol import CLOSED, OPEN
 from websockets.server import ServerProtocol
 
@@ -231,6 +231,7 @@ class Connection:
         self._fed += len(data)
         self._protocol.receive_data(data)
         for event in self._protocol.events_received():
+            assert isinstance(event, Frame), "the handshake is behind us"
             size = len(event.data)
             self._fed -= 6 + size + (0 if size < 126 else 2 if size < 65536 else 8)
             if size < FRAME_COST:
@@ -243,9 +244,10 @@ class Connection:
                 self.close(Close.DONE, "the client left")
             else:
                 sent = self._protocol.close_sent
+                assert sent is not None, "a violation is answered with a close"
                 self.close(Close(sent.code), sent.reason)
 
-    def _take_frame(self, event) -> None:
+    def _take_frame(self, event: Frame) -> None:
         if event.opcode is not Opcode.CONT:
             text = event.opcode is Opcode.TEXT
             if text and self._on_text is None:
@@ -256,11 +258,13 @@ class Connection:
                 self._utf8.decode(event.data, event.fin)
             except UnicodeDecodeError:
                 raise ProtocolViolation(Close.NOT_UTF8, "text that is not UTF-8") from None
-        self._fragments.append(event.data)
+        self._fragments.append(bytes(event.data))
         if event.fin:
             message = b"".join(self._fragments)
             self._fragments.clear()
-            (self._on_message if self._utf8 is None else self._on_text)(message)
+            listener = self._on_message if self._utf8 is None else self._on_text
+            assert listener is not None, "text nobody wants was refused at its first frame"
+            listener(message)
 
     def _charge(self, size: int) -> None:
         """Token bucket over bytes, two seconds deep, before anything is decoded."""

@@ -106,6 +106,7 @@ class Door:
     def _turn_away(self, count: int) -> None:
         waiting: dict[int, socket.socket] = {}
         poll = select.poll()
+        assert self._socket is not None, "the thread runs only with one"
         try:
             for _ in range(count):
                 try:

@@ -110,6 +110,7 @@ class Sockets:
             try:
                 taken.append(self._connections[seat].send(ahead + frame if ahead else frame))
             except OSError as error:
+                assert error.errno is not None, "a system call failed"
                 taken.append(-error.errno)
         return np.array(taken, np.int64)
 

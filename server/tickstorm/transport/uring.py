@@ -89,7 +89,7 @@ class Ring:
             os.close(self.fd)
             raise
 
-    def _map(self, parameters) -> None:
+    def _map(self, parameters: ctypes.Array[ctypes.c_uint32]) -> None:
         # struct io_uring_params; both rings are in one mapping since Linux 5.4.
         entries, done_entries = parameters[0], parameters[1]
         sq, cq = parameters[10:20], parameters[20:30]
@@ -129,7 +129,9 @@ class Ring:
         messages["count"] = len(pieces)
         return self._calls(_OP_SENDMSG, fds, messages.ctypes.data + at * _MESSAGE.itemsize, 1)
 
-    def _calls(self, opcode: int, fds: np.ndarray, address: np.ndarray, length) -> np.ndarray:
+    def _calls(
+        self, opcode: int, fds: np.ndarray, address: np.ndarray, length: np.ndarray | int
+    ) -> np.ndarray:
         """Make a call for each of `fds`, `address` and `length`, int[n] or int; int32[n]
         results in the same order."""
         results = np.empty(len(fds), np.int32)

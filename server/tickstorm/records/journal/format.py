@@ -36,6 +36,7 @@ import numpy as np
 
 from ... import __version__
 from ...games.game import Game
+from ...games.kind import names_of
 from ...games.world import KindView, WorldSettings
 
 FORMAT = 2
@@ -87,10 +88,11 @@ def column_checksums(views: Iterable[KindView]) -> list[int]:
     sums = []
     for view in views:
         present = np.flatnonzero(view.present)
-        sums.append(zlib.crc32(present))
+        sums.append(zlib.crc32(present))  # type: ignore[arg-type]  # as below
         for rows in (view.mutable, view.static):
             for name in rows.dtype.names or ():
-                sums.append(zlib.crc32(np.ascontiguousarray(rows[name][present])))
+                column = np.ascontiguousarray(rows[name][present])
+                sums.append(zlib.crc32(column))  # type: ignore[arg-type]  # numpy's types know buffers from 3.12 on
     return sums
 
 
@@ -98,7 +100,7 @@ def column_names(game: Game) -> list[str]:
     """What `column_checksums` are of."""
     names = []
     for kind in game.KINDS:
-        columns = (*kind.dtype("delta", "state").names, *kind.dtype("static").names)
+        columns = (*names_of(kind.dtype("delta", "state")), *names_of(kind.dtype("static")))
         names += [f"{kind.name}.{name}" for name in ("present", *columns)]
     return names
 

@@ -84,7 +84,9 @@ class Tail:
 def tail(game: Game, path: Path, until: int | None = None) -> Tail | None:
     """The state at the end of a segment, or at tick `until`; None if it has no whole
     checkpoint. Raises JournalError if it is of another game or build."""
-    header, checkpoint, ticks, damage = None, None, [], []
+    header, checkpoint = None, None
+    ticks: list[list] = []
+    damage: list[Damage] = []
     for record in read(path):
         if isinstance(record, Damage):
             damage.append(record)

@@ -65,7 +65,9 @@ def verify(game: Game, path: Path) -> Report:
                 report.difference = _check_tick(game, world, record)
             if report.difference:
                 return report
-            if not isinstance(record, Damage) and record[0] == TICK and world.tick == record[1]:
+            if isinstance(record, Damage) or record[0] != TICK or world is None:
+                continue
+            if world.tick == record[1]:
                 report.first = report.first or world.tick
                 report.last = world.tick
                 report.ticks += 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 
 from ..background import Background
@@ -64,7 +65,7 @@ class SegmentFile:
         self.total_bytes = 0  # of all that are kept
         self._folder = folder
         self._limit_bytes, self._limit_s = limit_bytes, limit_s
-        self._file = None
+        self._file: FileIO | None = None
         self._asked = 0
 
     def begin(self, payload: bytes) -> None:
@@ -117,6 +118,7 @@ class SegmentFile:
         return True
 
     def _write(self, data: bytes) -> None:
+        assert self._file is not None, "whoever calls has seen to it"
         left = memoryview(data)
         while left:
             left = left[self._file.write(left) :]
