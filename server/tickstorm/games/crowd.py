@@ -282,10 +282,10 @@ def _held(game: CrowdGame, name: str) -> str:
     """The numpy code with which the table holds a field of the input: wide enough to reckon with
     (one byte of -1 to 1 times 260 would be an overflow), and true or false where that is meant."""
     check = game.checks.get(name)
-    if check is None or check.type is float:
-        return game.COMMAND[name].str
-    if check.type is bool:
+    if check is not None and check.type is bool:
         return "?"
+    if check is None or check.high is None or check.type is float:
+        return game.COMMAND[name].str
     return "<i4" if check.high < 2**31 else "<i8"
 
 

@@ -222,7 +222,7 @@ class ObjectReplay:
         events = self.reel.ticks[self.simulation.tick + 1]
         self.simulation.advance(events, stepping=events != [[CLOSE]])
         for waiting in (self.simulation.answers, self.simulation.kicked, self.simulation.wanted):
-            waiting.clear()  # type: ignore[attr-defined]
+            waiting.clear()
         self.simulation.refused.clear()
 
     def _load(self, tick: int) -> None:

@@ -48,7 +48,8 @@ def _kept(value: Any) -> Any:
             return msgpack.ExtType(TUPLE, packer.pack(list(value)))
         finally:
             _packers.append(packer)
-    for plain in (list, dict, tuple, int, float, str, bytes):
+    kinds: tuple[Any, ...] = (list, dict, tuple, int, float, str, bytes)
+    for plain in kinds:
         if isinstance(value, plain):
             return plain(value)
     return _reference(value)
