@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import msgspec
+import pytest
 
 from tests.object_server import ObjectServer, wait_for
 from tests.raw_client import frame
@@ -53,20 +54,20 @@ def say(client, *message) -> None:
     client._socket.socket.sendall(b"".join(frame(msgspec.msgpack.encode(m)) for m in message))
 
 
-def test_what_was_said_in_the_tick_of_a_drop_counts_and_its_answer_bothers_nobody(tmp_path):
-    for hz in (20, 0):
-        with ObjectServer(tmp_path, BOARD.replace("HZ", str(hz))) as server:
-            ada = server.new_room()
-            for n in range(1, 6):
-                bob = server.join("Bob", room=ada.id)
-                say(bob, [CALL, "add", [1], 7], [CALL, "slow", [], 8])
-                bob._socket.socket.close()
-                ada.wait_for(lambda n=n, ada=ada: ada.state["n"] == n + 1000 * n)
-                ada.wait_for(lambda ada=ada: len(ada.players) == 1)
-            assert ada.request("add", 0) == 5005
-            assert server.health()["status"] == "ok" and "Traceback" not in server.log()
-            ada.leave()
-            wait_for(lambda server=server, id=ada.id: server.verify(id) > 5)
+@pytest.mark.parametrize("hz", [20, 0])
+def test_what_was_said_in_the_tick_of_a_drop_counts_and_its_answer_bothers_nobody(tmp_path, hz):
+    with ObjectServer(tmp_path, BOARD.replace("HZ", str(hz))) as server:
+        ada = server.new_room()
+        for n in range(1, 6):
+            bob = server.join("Bob", room=ada.id)
+            say(bob, [CALL, "add", [1], 7], [CALL, "slow", [], 8])
+            bob._socket.socket.close()
+            ada.wait_for(lambda n=n: ada.state["n"] == n + 1000 * n)
+            ada.wait_for(lambda: len(ada.players) == 1)
+        assert ada.request("add", 0) == 5005
+        assert server.health()["status"] == "ok" and "Traceback" not in server.log()
+        ada.leave()
+        wait_for(lambda: server.verify(ada.id) > 5)
 
 
 def test_a_board_of_a_hundred_thousand_strokes_is_kept_rarely_and_neighbours_play_on(tmp_path):

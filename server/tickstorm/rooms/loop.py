@@ -305,6 +305,7 @@ class Loop:
         """The process ends: every room takes in what has come and was not its turn yet."""
         self.pool.receive(self.pool.ticking)
         self.pool.receive(self.pool.waiting)
+        gevent.sleep(BREATH_S)  # what is no plain frame is taken apart by the connection's greenlet
         out: list[tuple[Connection, bytes]] = []
         for room in list(self.rooms.values()):
             self._run(room, out)

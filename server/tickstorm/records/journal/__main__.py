@@ -1,6 +1,6 @@
 """Look into a journal: `verify` it, list what there is (`info`), or `export` some ticks.
 
-PATH is a segment or a folder of them; that of all rooms of objects is DATA_DIR/objects: `--room`
+PATH is a segment or a folder of them; of rooms of objects it is DATA_DIR/objects, and `--room`
 says which of them is meant. Whose rules to use follows from the journal, among the games
 that `--games` or the option `GAMES` names.
 """
