@@ -73,7 +73,7 @@ def test_a_signed_token_says_who_joins(server):
 def test_another_signature_is_refused_with_the_games_reason(server):
     with pytest.raises(Disconnected) as refused:
         enter(server, token("u-7", "Ada", b"another key"))
-    assert (refused.value.code, refused.value.reason) == (4007, "sign in first")
+    assert (refused.value.code, refused.value.reason) == (4011, "sign in first")
 
 
 def test_the_same_id_takes_over_its_own_seat_even_in_a_full_room(server):

@@ -232,13 +232,16 @@ def table() -> str:
 
 
 def reload_binary() -> str:
-    """What uWSGI must execute to start again, in the active virtual environment or `.venv`.
+    """What uWSGI must execute to start again, in the active virtual environment, in this Python's
+    own, or in `.venv`.
 
     Installed as a wheel (pyuwsgi) it is a Python script, and the Python beside it
     has to be named, or the one that the virtual environment was made from is taken.
     """
     here = Path(__file__).resolve().parents[2]
     folder = Path(os.environ.get("VIRTUAL_ENV") or here / ".venv") / "bin"
+    if not (folder / "uwsgi").exists():
+        folder = Path(sys.prefix) / "bin"
     uwsgi = folder / "uwsgi"
     if not uwsgi.exists():
         return shutil.which("uwsgi") or sys.executable

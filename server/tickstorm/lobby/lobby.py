@@ -387,7 +387,7 @@ class Lobby:
 
         who = gevent.get_hub().threadpool.apply(ask)
         if isinstance(who, Refuse):
-            raise ProtocolViolation(Close.TOKEN, str(who) or "the game refused") from None
+            raise ProtocolViolation(Close.REFUSED, str(who) or "the game refused") from None
         if isinstance(who, Exception):
             log.error("%s: on_auth raised for %r", room.game.name, name, exc_info=who)
             raise ProtocolViolation(Close.INTERNAL, "the game failed to say who you are")

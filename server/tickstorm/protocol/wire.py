@@ -49,6 +49,7 @@ class Close(IntEnum):
     IDLE = 4008
     NO_ROOM = 4009
     KICKED = 4010
+    REFUSED = 4011
 
 
 class ProtocolViolation(Exception):

@@ -806,7 +806,7 @@ class ObjectRoom:
             self.sessions.pop(session.id, None)
             self.census.rise(session)
             if session.connection is not None:
-                session.connection.close(Close.FULL, reason)
+                session.connection.close(Close.REFUSED, reason)
             self._detach(session)
         self.simulation.refused.clear()
 
