@@ -38,7 +38,7 @@ def after(code: int | None, status: int | None = None) -> Next:
         return (
             Next(True, delay_s=2.0) if status >= 500 or status == 429 else Next(False, error=True)
         )
-    if code in (1000, 4006):  # done, taken over
+    if code in (1000, 4006, 4010, 4011):  # done, taken over, sent away, refused
         return Next(False)
     if code in (None, 1001, 1005, 1012, 4005, 4008):
         return Next(True)

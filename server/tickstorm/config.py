@@ -176,8 +176,9 @@ class Config:
         return self.max_websockets + self.max_requests
 
 
-def load(environ: Mapping[str, str] = os.environ) -> Config:
-    """The configuration in `environ`. Raises ConfigError naming option, value and what is allowed.
+def load(environ: Mapping[str, str] | None = None) -> Config:
+    """The configuration in `environ`, by default the process' own. Raises ConfigError naming
+    option, value and what is allowed.
 
     >>> load({"TICK_HZ": "30"}).tick_hz
     30
@@ -186,6 +187,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Config:
         ...
     tickstorm.config.ConfigError: TICK_HZ=300 is not allowed: a whole number from 10 to 60
     """
+    environ = os.environ if environ is None else environ
     values = {}
     for option in fields(Config):
         text = environ.get(option.name.upper(), "").strip()
