@@ -310,6 +310,7 @@ class Connection:
                 self._protocol.send_close(int(code), reason)
         if not self._read_watcher.active:
             self._read_watcher.start(self._wake.set)
+        budget -= self._drain()  # its close may have come with what made us close
         while not self.lost and budget > 0 and monotonic() < until:
             self.flush()
             if not self.tail and not self.lost:

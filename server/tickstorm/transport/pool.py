@@ -155,7 +155,8 @@ class Pool:
                 payload = apply_mask(data[at + 6 : end], data[at + 2 : at + 6])
                 client.take(payload)
                 if connection.closing is not None:
-                    return
+                    at = end  # the rest may be its side of the closing handshake
+                    break
             elif data[at] != PONG:
                 break
             at = end
