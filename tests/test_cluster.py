@@ -98,7 +98,7 @@ def test_of_many_racing_for_the_last_seat_one_gets_it(cluster):
     first.leave()
 
 
-def test_a_burst_over_four_nodes_fills_every_seat_once_and_then_says_that_all_is_full():
+def test_a_burst_over_four_nodes_gives_every_seat_once_and_then_says_that_all_is_full():
     nodes, room_seats, seats = 4, 15, 120
     with Cluster(nodes, ROOM_PLAYERS=room_seats, MAX_PLAYERS=seats // nodes) as cluster:
         lobbies = [Lobby(node.page) for node in cluster.nodes]
@@ -118,8 +118,9 @@ def test_a_burst_over_four_nodes_fills_every_seat_once_and_then_says_that_all_is
         gevent.joinall([gevent.spawn(join, i) for i in range(seats)], raise_error=True)
         assert len({place.ticket for place in places}) == len(inside) == seats
         wait_for(lambda: sum(node.health()["players"] for node in cluster.nodes) == seats)
-        rooms = cluster.rooms().values()
-        assert [room["players"] for room in rooms] == [room_seats] * (seats // room_seats)
+        # One address may hold but half of a room's seats by tickets, so there are more rooms.
+        wait_for(lambda: sum(room["players"] for room in cluster.rooms().values()) == seats)
+        assert max(room["players"] for room in cluster.rooms().values()) <= room_seats
         for node in cluster.nodes:
             status, answer = api(node.page, "POST", "/api/join", {"quick": True})
             assert (status, answer["error"]) == (409, "full")

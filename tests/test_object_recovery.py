@@ -148,6 +148,8 @@ def test_who_left_just_before_a_kill_is_no_ghost(tmp_path):
         ada, bob = (ada := server.new_room()), server.join("Bob", room=ada.id)
         bob.update(0.1)
         bob.leave()
+        ada.wait_for(lambda: len(ada.players) == 1)
+        ada.update(0.2)
         server.kill_worker()
         back(ada)
         ada.wait_for(lambda: len(ada.players) == 1)

@@ -27,7 +27,7 @@ from .client.view import (
     why_not,
 )
 
-ANSWER_S = 5.0
+ANSWER_S = 15.0
 
 
 class connect:

@@ -22,7 +22,7 @@ from .session import Answer, Changed, ClientSession, Happening, Refused
 from .state import Record
 from .view import CONNECT_TIMEOUT_S, Disconnected, RoomView, websocket_options, why_not
 
-ANSWER_S = 5.0
+ANSWER_S = 15.0
 
 
 def connect(
