@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -96,7 +97,9 @@ def test_bots_play_any_game_of_objects(capsys):
     with CommandServer() as server:
         server.join("Ada").leave()
         arguments = ["--players", "5", "--seconds", "3", "--messages", "--json", "-"]
-        assert main(["bots", server.url, *arguments]) == 0
+        # In a thread, for a browser of another test may have a loop running in this one.
+        with ThreadPoolExecutor() as threads:
+            assert threads.submit(main, ["bots", server.url, *arguments]).result() == 0
         tally = json.loads(capsys.readouterr().out.splitlines()[-1])
         assert (tally["joined"], tally["lost"]) == (5, 0)
         assert tally["patches_per_s"] > 0 and tally["bytes_per_player_s"] > 0
