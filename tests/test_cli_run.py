@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -93,14 +94,13 @@ def test_a_port_that_is_taken_is_told_in_one_line(capsys, monkeypatch):
         assert error.count("\n") == 1 and "takes another port" in error
 
 
-def test_bots_play_any_game_of_objects(capsys):
+def test_bots_play_any_game_of_objects():
     with CommandServer() as server:
         server.join("Ada").leave()
         arguments = ["--players", "5", "--seconds", "3", "--messages", "--json", "-"]
-        # In a thread, for a browser of another test may have a loop running in this one.
-        with ThreadPoolExecutor() as threads:
-            assert threads.submit(main, ["bots", server.url, *arguments]).result() == 0
-        tally = json.loads(capsys.readouterr().out.splitlines()[-1])
+        command = [sys.executable, "-m", "tickstorm", "bots", server.url, *arguments]
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        tally = json.loads(said.stdout.splitlines()[-1])
         assert (tally["joined"], tally["lost"]) == (5, 0)
         assert tally["patches_per_s"] > 0 and tally["bytes_per_player_s"] > 0
 
