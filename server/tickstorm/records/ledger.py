@@ -1,4 +1,4 @@
-"""The journal of all object rooms of a process: one file, one thread, one record a phase.
+"""The journal of all object rooms of a process: one file, one thread, one record every 50 ms.
 
 Segments are those of `journal/format.py`, with records of their own::
 
