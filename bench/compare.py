@@ -332,7 +332,7 @@ class Comparison:
                         sample.wait()
         except (BenchError, subprocess.TimeoutExpired, ValueError, KeyError) as error:
             return {"players": players, "held": False, "failures": [str(error)[:500]]}
-        return {**measured.result, **_verdict(measured)}
+        return {**measured.result, **verdict(measured)}
 
     def run(self, contender: Contender) -> Trial:
         """Everything about one contender, within its time."""
@@ -383,7 +383,7 @@ def _colyseus_sample(server: ServerProcess, load: Load) -> subprocess.Popen:
     )
 
 
-def _verdict(measured: Measured) -> dict:
+def verdict(measured: Measured) -> dict:
     """Was this crowd held: rate kept, nobody lost, nothing given up, no gaps to be felt?"""
     failures = list(measured.failures)
     gap = measured.result["snapshot_gap_ms_p99"]

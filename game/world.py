@@ -179,7 +179,7 @@ class World:
         self.history.record(self.tick, ships.x, ships.y)
         kills = fly(ships, shots, self.history, rules, self.tick, self.rewind_enabled)
         self._reward(*kills)
-        self._bury(kills[1])
+        self.bury(kills[1])
         if not self.podium:
             collect(self.orbs, ships, self.history, rules, self.tick)
         self.shots_refused += fire(ships, shots, rules, self.tick)
@@ -299,7 +299,7 @@ class World:
         ships.score[victim] -= (score * DEATH_SHARE).astype(np.int64)
         np.add.at(ships.streak, killer, 1)
 
-    def _bury(self, victim: np.ndarray) -> None:
+    def bury(self, victim: np.ndarray) -> None:
         """Turn destroyed ships (int64[k]) into wrecks among orbs, until they respawn."""
         ships = self.ships
         if self.orb_count:

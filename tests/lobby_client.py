@@ -81,11 +81,14 @@ class Player:
     def leave(self) -> None:
         self._connection.close(wire.encode_leave())
 
+    def vanish(self) -> None:
+        self._connection.abort()
+
     @classmethod
     def drop_all(cls) -> None:
         """Gone without a word, so that no server waits for an answer to its close."""
         for player in cls.open:
-            player._connection._socket.close()
+            player.vanish()
         cls.open.clear()
 
 

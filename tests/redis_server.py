@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.live_server import free_port
 
@@ -41,6 +42,10 @@ class RedisServer:
             except OSError:
                 time.sleep(0.02)
         raise AssertionError("redis-server did not start")
+
+    def client(self) -> redis.Redis:
+        """For a look, or a hand, inside."""
+        return redis.Redis.from_url(self.url)
 
     def stop(self) -> None:
         """End it; what it knew is gone."""

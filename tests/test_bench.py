@@ -198,8 +198,8 @@ def test_a_crowd_fails_with_its_reason(change, word):
 
 @pytest.mark.parametrize("change", [{"snapshot_gap_ms_p99": 101.0}, {"shedding": "far_half"}])
 def test_a_crowd_with_long_gaps_or_less_than_everything_is_not_held(change):
-    assert compare._verdict(crowd.Measured(KEPT))["held"]
-    verdict = compare._verdict(crowd.Measured({**KEPT, **change}))
+    assert compare.verdict(crowd.Measured(KEPT))["held"]
+    verdict = compare.verdict(crowd.Measured({**KEPT, **change}))
     assert not verdict["held"] and len(verdict["failures"]) == 1
 
 

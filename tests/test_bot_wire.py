@@ -215,7 +215,7 @@ def test_the_arena_declares_the_dtypes_that_it_packs():
         read = wire.kind_schema(declared)
         assert read.row == kind.dtype("delta", "state", "static")
         assert read.mutable == kind.dtype("delta", "state")
-    assert KnownWorld(schema.declaration())._head["self"] == schema.SELF
+    assert KnownWorld(schema.declaration()).head["self"] == schema.SELF
 
 
 # ---------------------------------------------------------------- messages

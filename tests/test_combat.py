@@ -308,7 +308,7 @@ def test_a_ship_that_was_placed_elsewhere_is_not_hit_where_it_was():
 
 def test_a_ship_that_respawned_is_not_hit_where_it_was():
     def die_and_respawn(world):
-        world._bury(np.array([1]))
+        world.bury(np.array([1]))
         world.ships.respawn[1] = 1
         step(world, {"slot": 0, "view_delay": 80})
         world.ships.protected_until[1] = 0
@@ -317,7 +317,7 @@ def test_a_ship_that_respawned_is_not_hit_where_it_was():
 
 
 def test_a_wreck_is_not_hit_where_it_was():
-    assert shoot_at_the_past(lambda world: world._bury(np.array([1]))) == 0
+    assert shoot_at_the_past(lambda world: world.bury(np.array([1]))) == 0
 
 
 def test_a_newcomer_in_a_reused_slot_is_not_hit_where_the_former_ship_was():

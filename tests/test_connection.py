@@ -98,13 +98,16 @@ class Client:
 
 
 @contextmanager
-def talking(bytes_per_second=1 << 30, on_text=None, heard=None, send_buffer=1 << 16):
+def talking(
+    bytes_per_second=1 << 30, on_text=None, heard=None, send_buffer=1 << 16, on_message=None
+):
     """A running connection, its client end, and the list of messages that it has heard."""
     ours, theirs = socket.socketpair()
     heard = [] if heard is None else heard
     protocol = ServerProtocol(state=State.OPEN, max_size=4096)
+    on_message = on_message or heard.append
     connection = Connection(
-        ours.fileno(), protocol, heard.append, send_buffer, bytes_per_second, on_text
+        ours.fileno(), protocol, on_message, send_buffer, bytes_per_second, on_text
     )
 
     def serve():
@@ -327,8 +330,7 @@ def test_a_violation_of_the_protocol_ends_the_connection_with_its_code_and_reaso
     def refuse(_):
         raise ProtocolViolation(Close.MALFORMED, "not msgpack")
 
-    with talking() as (connection, client, _, _):
-        connection._on_message = refuse
+    with talking(on_message=refuse) as (_, client, _, _):
         client.say(b"?")
         client.read()
         assert client.codec.close_rcvd == CloseFrame(4000, "not msgpack")

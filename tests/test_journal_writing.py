@@ -52,18 +52,18 @@ def test_a_full_disk_makes_a_gap_that_is_counted_and_ends_with_a_new_segment(tmp
     match = Match(tmp_path)
     match.play(40)
     match.flush()
-    real_write = writer.SegmentFile._write
+    real_write = writer.SegmentFile.write
 
     def full(self, data):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writer.SegmentFile, "_write", full)
+    monkeypatch.setattr(writer.SegmentFile, "write", full)
     for _ in range(30):
         match.play(1)
         match.flush()
     assert match.journal.summary()["state"] == "gap"
     assert "No space" in match.journal.summary()["error"]
-    monkeypatch.setattr(writer.SegmentFile, "_write", real_write)
+    monkeypatch.setattr(writer.SegmentFile, "write", real_write)
     for _ in range(60):
         match.play(1)
         match.flush()
@@ -109,14 +109,14 @@ def test_a_slow_disk_makes_a_gap_instead_of_a_growing_queue(tmp_path, monkeypatc
     monkeypatch.setattr(writer, "QUEUE_BYTES", 50_000)
     match = Match(tmp_path)
     match.flush()
-    real_write = writer.SegmentFile._write
+    real_write = writer.SegmentFile.write
     monkeypatch.setattr(
-        writer.SegmentFile, "_write", lambda self, data: time.sleep(0.03) or real_write(self, data)
+        writer.SegmentFile, "write", lambda self, data: time.sleep(0.03) or real_write(self, data)
     )
     match.play(600)
     assert match.journal.summary()["state"] == "gap"
     assert match.writer.waiting < 100_000
-    monkeypatch.setattr(writer.SegmentFile, "_write", real_write)
+    monkeypatch.setattr(writer.SegmentFile, "write", real_write)
     match.flush()
     for _ in range(30):
         match.play(1)

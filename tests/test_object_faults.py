@@ -178,7 +178,7 @@ def test_a_room_that_holds_what_cannot_be_kept_closes_and_names_it(server):
 def test_on_drop_and_on_leave_that_raise_are_left_out(server):
     ada, bob = (ada := server.new_room()), server.join("Bob", room=ada.id)
     ada.request("break_with", "drop leave")
-    bob._socket.socket.close()
+    bob.websocket.socket.close()
     ada.wait_for(lambda: len(ada.players) == 1)
     assert ada.state["left"] == [] and ada.request("add", 0) == 0
     ada.leave()

@@ -51,7 +51,7 @@ def pause():
 
 def say(client, *message) -> None:
     """Bytes at once, and then nothing more: the connection is cut in the same moment."""
-    client._socket.socket.sendall(b"".join(frame(msgspec.msgpack.encode(m)) for m in message))
+    client.websocket.socket.sendall(b"".join(frame(msgspec.msgpack.encode(m)) for m in message))
 
 
 @pytest.mark.parametrize("hz", [20, 0])
@@ -61,7 +61,7 @@ def test_what_was_said_in_the_tick_of_a_drop_counts_and_its_answer_bothers_nobod
         for n in range(1, 6):
             bob = server.join("Bob", room=ada.id)
             say(bob, [CALL, "add", [1], 7], [CALL, "slow", [], 8])
-            bob._socket.socket.close()
+            bob.websocket.socket.close()
             ada.wait_for(lambda n=n: ada.state["n"] == n + 1000 * n)
             ada.wait_for(lambda: len(ada.players) == 1)
         assert ada.request("add", 0) == 5005

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 from tests.object_server import HEAD, ObjectServer, back, wait_for
+from tickstorm.records import ledger as ledger_module
+from tickstorm.records.journal.writer import Writer
 
 CLOCK = """
 class Mark(Entity):
@@ -156,24 +159,20 @@ def test_who_left_just_before_a_kill_is_no_ghost(tmp_path):
         ada.leave()
 
 
-def test_a_room_in_which_nothing_happens_is_in_every_new_segment(tmp_path):
-    from tickstorm.records.ledger import Ledger
-
-    class Writer:
-        def __init__(self):
-            self.rows = []
-
-        def write(self, file, action, payload):
-            self.rows.append(payload)
-
-        def offer_tick(self, file, payload):
-            return True
-
-    ledger = Ledger(Writer(), tmp_path / "objects")
-    ledger._opened.add("quiet")
+def test_a_room_in_which_nothing_happens_is_in_every_new_segment(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger_module, "SEGMENT_S", 0.0)
+    writer = Writer()
+    ledger = ledger_module.Ledger(writer, tmp_path / "objects")
+    game = SimpleNamespace(name="clock", checksum=1)
+    quiet = SimpleNamespace(id="quiet", game=game, capacity=8, ticks=1,
+                            checkpoint=lambda: b"", playing=lambda: [])  # fmt: skip
+    ledger.checkpoint(quiet)
     assert ledger.has("quiet")
-    ledger._begin()
+    ledger.record("noisy", 1, [], 0)
+    ledger.flush()  # it is time for a new segment
     assert not ledger.has("quiet")  # so the loop keeps it again
+    ledger.close()
+    writer.stop()
 
 
 def test_the_ledger_of_a_stopped_server_verifies(tmp_path):

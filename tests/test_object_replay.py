@@ -48,7 +48,7 @@ def watch(server, room: str) -> Client:
 
 
 def seek(viewer: Client, speed: float, tick: int | None) -> None:
-    viewer._socket.send(pack([8, speed, tick]))
+    viewer.websocket.send(pack([8, speed, tick]))
 
 
 def test_a_replay_shows_every_tick_as_a_spectator_sees_it(played):

@@ -206,7 +206,7 @@ def test_who_does_not_come_back_leaves_when_the_grace_period_since_the_restart_i
     with LiveServer(GRACE_SECONDS=2) as server:
         with Watched(server, 3) as crowd:
             gevent.sleep(0.5)
-            for greenlet in crowd._greenlets:
+            for greenlet in crowd.greenlets:
                 greenlet.kill(block=False)
             kill_worker(server)
         server.wait_until_up()
@@ -246,7 +246,7 @@ def test_a_room_that_crashes_again_on_the_same_tick_is_set_aside_and_a_fresh_one
     with LiveServer(**hanging()) as server, Watched(server, 2) as crowd:
         crowd.wait(lambda: ticks_of_return(server), "the first recovery")
         (back,) = ticks_of_return(server)
-        crowd._greenlets[0].kill(block=False)  # Magpie stays away, but its ship is still there
+        crowd.greenlets[0].kill(block=False)  # Magpie stays away, but its ship is still there
         crowd.wait(lambda: "set aside" in server.log(), "the journal to be set aside")
         crowd.wait(lambda: crowd.bots[1].connected, "the other to join the fresh room")
         crowd.wait(lambda: server.health()["tick"] > 70, "the fresh room to get further")

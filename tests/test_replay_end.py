@@ -59,7 +59,7 @@ def watch_and_go(lobby: Lobby) -> weakref.ref:
     theirs.close()
     owner.join(10)
     with gevent.Timeout(10):
-        while lobby._watched:
+        while lobby.watched:
             gevent.sleep(0.02)
     ours.close()
     return room

@@ -35,9 +35,9 @@ class Fake:
         self.rng = np.random.default_rng(seed)
         self.size = side * CELL_SIZE
         self.slots = slots
-        self.views = [self._empty(kind) for kind in KINDS]
+        self.views = [self.empty(kind) for kind in KINDS]
 
-    def _empty(self, kind) -> KindView:
+    def empty(self, kind) -> KindView:
         n = self.slots
         return KindView(
             np.zeros(n, bool),
@@ -254,7 +254,7 @@ def test_a_crowd_takes_turns_and_everyone_is_fresh_within_a_few_ticks(monkeypatc
     grid = Grid(2 * CELL_SIZE)
     history = KindHistory(schema.SHIP, n, grid)
     rng = np.random.default_rng(5)
-    view = Fake(1, 2, n)._empty(schema.SHIP)
+    view = Fake(1, 2, n).empty(schema.SHIP)
     view.present[:] = True
     view.x[:], view.y[:] = rng.uniform(0, 1024, n), rng.uniform(0, 1024, n)
     corner = np.float32([500]), np.float32([500])

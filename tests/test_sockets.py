@@ -271,7 +271,7 @@ def test_io_uring_that_is_asked_for_and_cannot_be_had_is_a_clear_error(monkeypat
     def forbidden():
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
-    monkeypatch.setattr(module, "_ring", forbidden)
+    monkeypatch.setattr(module, "process_ring", forbidden)
     with pytest.raises(OSError, match="SOCKETS=io_uring can't be had here.*`auto` and `epoll`"):
         open_sockets("io_uring", [], INPUTS)
     assert open_sockets("auto", [], INPUTS).name == "epoll"

@@ -140,10 +140,10 @@ class Crowd:
         for number, bot in enumerate(self.bots if kept else ()):
             bot.token = kept.take(self._room, number)
             bot.returns = True
-        self._greenlets: list[gevent.Greenlet] = []
+        self.greenlets: list[gevent.Greenlet] = []
 
     def start(self) -> None:
-        self._greenlets = [
+        self.greenlets = [
             gevent.spawn_later(number * JOIN_S, bot.run, self.stopping)
             for number, bot in enumerate(self.bots)
         ]
@@ -151,8 +151,8 @@ class Crowd:
     def stop(self) -> None:
         """Let every bot say goodbye; none keeps us for long."""
         self.stopping.set()
-        gevent.joinall(self._greenlets, timeout=3.0)
-        gevent.killall(self._greenlets, timeout=1.0)
+        gevent.joinall(self.greenlets, timeout=3.0)
+        gevent.killall(self.greenlets, timeout=1.0)
         if self._kept is not None:
             tokens = {number: bot.token for number, bot in enumerate(self.bots) if bot.token}
             self._kept.keep(self._room, tokens)
@@ -164,7 +164,7 @@ class Crowd:
     @property
     def playing(self) -> bool:
         """Whether any bot still tries."""
-        return any(not greenlet.dead for greenlet in self._greenlets)
+        return any(not greenlet.dead for greenlet in self.greenlets)
 
 
 def _progress(crowd: Crowd, elapsed_s: float) -> str:

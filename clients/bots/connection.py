@@ -105,7 +105,11 @@ class Connection:
         except Dropped:
             pass  # then the server was quicker
         finally:
-            self._socket.close()
+            self.abort()
+
+    def abort(self) -> None:
+        """End it without a word, as a network that fails does."""
+        self._socket.close()
 
     def _messages(self, events: list) -> list[bytes]:
         frames = [event for event in events if not isinstance(event, Response)]

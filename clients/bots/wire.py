@@ -261,7 +261,7 @@ class KnownWorld:
             raise WireError(f"{len(schemas)} kinds; the mask of sections has 8 bits")
         self.tick: int | None = None
         self.kinds = {schema.name: KnownKind(schema) for schema in schemas}
-        self._head = np.dtype(
+        self.head = np.dtype(
             [
                 ("tick", "<u4"),
                 ("ack_seq", "<u2"),
@@ -295,11 +295,11 @@ class KnownWorld:
         return fields
 
     def _read_head(self, head: bytes) -> dict[str, Any]:
-        if len(head) != self._head.itemsize:
-            raise WireError(f"head of {len(head)} bytes, declared are {self._head.itemsize}")
-        record = np.frombuffer(head, self._head)[0]
-        fields = dict(zip(self._head.names, record.item()))
-        fields["self"] = dict(zip(self._head["self"].names, fields["self"]))
+        if len(head) != self.head.itemsize:
+            raise WireError(f"head of {len(head)} bytes, declared are {self.head.itemsize}")
+        record = np.frombuffer(head, self.head)[0]
+        fields = dict(zip(self.head.names, record.item()))
+        fields["self"] = dict(zip(self.head["self"].names, fields["self"]))
         tick, age = fields["tick"], fields["baseline_age"]
         if self.tick is not None and tick <= self.tick:
             raise WireError(f"snapshot of tick {tick} after that of tick {self.tick}")

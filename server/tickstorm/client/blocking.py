@@ -68,14 +68,14 @@ class Client(RoomView):
         self.session = session
         try:
             # Closed by `leave`; a context manager, though not used as one.
-            self._socket = open_websocket(self.url, **websocket_options(self.url)).__enter__()
+            self.websocket = open_websocket(self.url, **websocket_options(self.url)).__enter__()
         except (OSError, WebSocketException) as error:
             raise why_not(self.url, error) from None
         try:
-            self._socket.send(session.hello())
+            self.websocket.send(session.hello())
             self._until(lambda: session.ready, CONNECT_TIMEOUT_S, "the server sends no state")
         except BaseException:
-            self._socket.close()
+            self.websocket.close()
             raise
 
     def reconnect(self) -> None:
@@ -134,7 +134,7 @@ class Client(RoomView):
             self._flush()
         except Disconnected:
             pass  # the server was quicker
-        self._socket.close()
+        self.websocket.close()
 
     def __enter__(self) -> Client:
         return self
@@ -159,7 +159,7 @@ class Client(RoomView):
         now = time.monotonic()
         wait = min(until, self.session.wake()) - now
         try:
-            data = self._socket.recv(max(0.0, wait), decode=False)
+            data = self.websocket.recv(max(0.0, wait), decode=False)
         except TimeoutError:
             return time.monotonic() < until
         except ConnectionClosed:
@@ -177,12 +177,12 @@ class Client(RoomView):
     def _flush(self) -> None:
         try:
             for message in self.session.transmit(time.monotonic()):
-                self._socket.send(message)
+                self.websocket.send(message)
         except ConnectionClosed:
             raise self._ended() from None
 
     def _ended(self) -> Disconnected:
-        return Disconnected(self._socket.close_code or 1006, self._socket.close_reason or "")
+        return Disconnected(self.websocket.close_code or 1006, self.websocket.close_reason or "")
 
 
 __all__ = ["Client", "ConnectError", "Disconnected", "Refused", "connect"]

@@ -418,7 +418,11 @@ def owner_of(ticket: str) -> str:
 
 # ------------------------------------------------------------------ in Redis
 
-_TIMES = [int(s * 1000) for s in (LEASE_S, TICKET_S, ARRIVE_S, PENDING_S, KEY_S, STATE_S)]
+
+def _times() -> list[int]:
+    """How long things are kept, in milliseconds, as the script in Redis wants them."""
+    return [int(s * 1000) for s in (LEASE_S, TICKET_S, ARRIVE_S, PENDING_S, KEY_S, STATE_S)]
+
 
 TIMEOUT_S = 2.0
 THREADS = 8
@@ -460,7 +464,7 @@ class RedisDirectory:
 
         if command != "beat" and monotonic() < self._resting_until:
             raise Unavailable("the directory does not answer")
-        text = json.dumps({**arguments, "times": _TIMES, "tickets": TICKETS_PER_ADDRESS})
+        text = json.dumps({**arguments, "times": _times(), "tickets": TICKETS_PER_ADDRESS})
         try:
             reply = self._threads.apply(self._script, ([], [command, text, state]))
         except (ConnectionError, TimeoutError, OSError) as error:

@@ -96,7 +96,7 @@ class Lobby:
         self._joins = Buckets(*config.joins_per_address, clock)
         self._opening = 0  # replays
         self._opened = Buckets(REPLAYS_PER_SECOND, REPLAYS_AT_ONCE, clock)
-        self._watched: dict[replay.ReplayRoom | object_replay.ObjectReplay, str] = {}  # by whom
+        self.watched: dict[replay.ReplayRoom | object_replay.ObjectReplay, str] = {}  # by whom
         self.replays = object_replay.Listing(config.data_dir, games)
         self._writer = journal.Writer() if config.journal == "on" else None
         self.scores = Scores(Path(config.data_dir) / "scores.sqlite")
@@ -450,9 +450,9 @@ class Lobby:
         """
         if self.closing is not None:
             raise ProtocolViolation(*self.closing)
-        if self._opening + len(self._watched) >= self.config.max_replays:
+        if self._opening + len(self.watched) >= self.config.max_replays:
             raise ProtocolViolation(Close.FULL, "too many replays at once; try again later")
-        most, own = self.config.replays_per_address, list(self._watched.values()).count(address)
+        most, own = self.config.replays_per_address, list(self.watched.values()).count(address)
         if address and most and own >= most or self._opened.take(address):
             raise ProtocolViolation(Close.FULL, "too many replays of one address; try again later")
         self._opening += 1
@@ -465,7 +465,7 @@ class Lobby:
             self._opening -= 1
         _check_schema(schema, room)
         session = room.spectate(viewer, connection)
-        self._watched[room] = address
+        self.watched[room] = address
         gevent.spawn(self._play, room)
         return session
 
@@ -473,7 +473,7 @@ class Lobby:
         try:
             room.run()
         finally:
-            del self._watched[room]
+            del self.watched[room]
 
     def _replay(self, name: str) -> replay.ReplayRoom | object_replay.ObjectReplay:
         """In a thread. Raises as Reel and `paths_of` do."""
@@ -601,7 +601,7 @@ class Lobby:
         self.loop.settle()
         if self._ledger is not None:
             self._ledger.keep(self.loop.rooms.values())  # type: ignore[arg-type]  # see `on_end`
-        for room in [*self.rooms.values(), *self._watched]:
+        for room in [*self.rooms.values(), *self.watched]:
             room.close(code, reason)
 
     def finish(self) -> None:

@@ -167,7 +167,7 @@ class ReplayRoom(CrowdRoom):
             log.warning("replay %s ends: %s", self.id, error)
             self.close(Close.NO_ROOM, "the replay ends here")
         finally:
-            self._sockets.close()
+            self.sockets.close()
 
     def _turn(self) -> None:
         """As many ticks as one snapshot spans; the last of them is shown."""
@@ -178,7 +178,7 @@ class ReplayRoom(CrowdRoom):
         if self.speed == 0 or self.world.tick >= self.reel.last:
             tick = self.world.tick + 1
             self._commands(tick, *self._read(tick))  # the viewer is heard, and answered
-            for connection in self._sockets.readers.values():
+            for connection in self.sockets.readers.values():
                 connection.nudge()
             return
         if self._void:
@@ -208,11 +208,11 @@ class ReplayRoom(CrowdRoom):
     def _begin_anew(self) -> None:
         """What was sent before is void: other ticks follow, or the same at another pace."""
         self._void = False
-        self._seats.baseline_tick[:] = NEVER
-        self._seats.begun[:] = self._seats.heard[:] = self.world.tick
-        self._seats.cell[:] = self._seats.full_at[:] = 0
+        self.seats.baseline_tick[:] = NEVER
+        self.seats.begun[:] = self.seats.heard[:] = self.world.tick
+        self.seats.cell[:] = self.seats.full_at[:] = 0
         self._histories = [
-            KindHistory(kind, len(view.present), self._grid)
+            KindHistory(kind, len(view.present), self.grid)
             for kind, view in zip(self.game.KINDS, self.world.view(), strict=True)
         ]
         self.announce()
@@ -221,7 +221,7 @@ class ReplayRoom(CrowdRoom):
         self._tell_at = self.clock() + TELL_S
         reel = self.reel
         where = wire.replaying(self.world.tick, reel.first, reel.last, self.speed)
-        for connection in self._sockets.readers.values():
+        for connection in self.sockets.readers.values():
             connection.push(where)  # without waiting for a tick: the replay may be halted
 
     # ------------------------------------------------------------------ the world

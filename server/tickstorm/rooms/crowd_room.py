@@ -109,17 +109,17 @@ class CrowdRoom:
         self.players = 0
         self.last_tick_at = clock()
         self._ticker = Ticker(config.tick_hz, clock())
-        self._seats = Seats(config.max_players + config.max_spectators)
-        self._connections: list[Connection | None] = [None] * self._seats.count
-        self._inputs = InputBuffer(self._seats.count, self.layout.input_row)
+        self.seats = Seats(config.max_players + config.max_spectators)
+        self.connections: list[Connection | None] = [None] * self.seats.count
+        self.inputs = InputBuffer(self.seats.count, self.layout.input_row)
         self._queue: list[tuple[int, bytes]] = []
-        self._grid = Grid(config.world_size)
+        self.grid = Grid(config.world_size)
         views = world.view()
         self._histories = [
-            KindHistory(kind, len(view.present), self._grid)
+            KindHistory(kind, len(view.present), self.grid)
             for kind, view in zip(game.KINDS, views, strict=True)
         ]
-        self._sockets = open_sockets(config.sockets, self._connections, self.layout.input_frame)
+        self.sockets = open_sockets(config.sockets, self.connections, self.layout.input_frame)
         self._public: list[bytes] = []
         self._waiting: set[Connection] = set()  # with bytes that have yet to go out
         self._joins, self._joined_at = 0.0, clock()
@@ -149,7 +149,7 @@ class CrowdRoom:
                 if self._running and not self.held:
                     self.tick()
                     self.after_tick()
-        self._sockets.close()
+        self.sockets.close()
 
     def tick(self) -> None:
         """One tick, from the sockets' bytes to the sockets' bytes."""
@@ -173,7 +173,7 @@ class CrowdRoom:
         self._look_after(tick)
         metrics.phase("upkeep")
         due = self._due(tick)
-        snapshots = self._encode(tick, due)
+        snapshots = self.encode(tick, due)
         metrics.phase("encode")
         self._send(tick, due, snapshots)
         metrics.phase("send")
@@ -193,17 +193,17 @@ class CrowdRoom:
         the queue by the next tick.
         """
         queued, self._queue = self._queue, []
-        received = self._sockets.receive()
+        received = self.sockets.receive()
         rows, valid = self.layout.unmask_inputs(received.frames)
         seats = received.seats
         for i in np.flatnonzero(~valid).tolist():  # another message of the same size
-            self._connections[seats[i]].hand_over(received.frames[i].tobytes())
+            self.connections[seats[i]].hand_over(received.frames[i].tobytes())
         for connection, rest in received.others:  # last, for it may end inside a frame
-            self._seats.heard[connection.seat] = tick
+            self.seats.heard[connection.seat] = tick
             connection.hand_over(rest)
         for connection in received.ended:
             connection.hand_over(b"")
-            self._sockets.remove(connection)
+            self.sockets.remove(connection)
         seats, rows = seats[valid], rows[valid]
         if queued:
             first = np.array([seat for seat, _ in queued], np.intp)
@@ -225,17 +225,17 @@ class CrowdRoom:
 
     def count_message(self, seat: int, cost: int = 1) -> None:
         """Charge a client for a message that isn't an input."""
-        self._seats.credit[seat] -= cost
+        self.seats.credit[seat] -= cost
 
     def _commands(self, tick: int, seats: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """STEP_COMMAND[m] for this tick; floods are ended here."""
-        table = self._seats
+        table = self.seats
         flooding = table.charge(seats, self.config.message_rate, self.config.tick_hz)
         for seat in flooding.tolist():
             self._close(seat, Close.FLOOD, "too many messages")
         table.heard[seats] = tick
-        self._inputs.put(tick, seats, rows)
-        seats, rows = self._inputs.take(tick)
+        self.inputs.put(tick, seats, rows)
+        seats, rows = self.inputs.take(tick)
         slots = table.slot[seats]
         playing = slots != NO_SLOT
         table.acted[seats] = tick
@@ -252,7 +252,7 @@ class CrowdRoom:
     def _due(self, tick: int) -> np.ndarray:
         """intp[m]: the seats to send a snapshot to. Who still has bytes pending is
         left out before anything is encoded for them."""
-        table = self._seats
+        table = self.seats
         for connection in list(self._waiting):
             if not connection.tail:
                 connection.flush()
@@ -261,10 +261,10 @@ class CrowdRoom:
         table.tailing[[connection.seat for connection in self._waiting]] = True
         return table.due(tick, self.snapshot_ticks)
 
-    def _encode(self, tick: int, due: np.ndarray) -> Snapshots:
+    def encode(self, tick: int, due: np.ndarray) -> Snapshots:
         """Each due seat's snapshot: a start of its own, and a body that it may share."""
-        table = self._seats
-        cell = self._grid.viewer_cell(table.cell[due], *self._eyes(due))
+        table = self.seats
+        cell = self.grid.viewer_cell(table.cell[due], *self._eyes(due))
         table.cell[due] = cell
         age = tick - table.baseline_tick[due]
         groups, member_of = snapshot.group(cell, age, table.baseline_cell[due])
@@ -282,14 +282,14 @@ class CrowdRoom:
 
         starts = self.layout.starts(len(due))
         starts.heads["tick"] = tick
-        starts.heads["ack_seq"] = np.maximum(self._inputs.applied[due], 0)
-        starts.heads["slack"] = self._inputs.slack[due]
+        starts.heads["ack_seq"] = np.maximum(self.inputs.applied[due], 0)
+        starts.heads["slack"] = self.inputs.slack[due]
         starts.heads["flags"] = flags
         starts.heads["baseline_age"] = age
         interval = table.interval(self.snapshot_ticks)[due]
         starts.heads["snapshot_ticks"] = np.minimum(interval, 255)
         starts.fill_self(own)
-        self._inputs.slack[due] = wire.NO_SLACK
+        self.inputs.slack[due] = wire.NO_SLACK
 
         return Snapshots(starts, bodies, member_of)
 
@@ -299,22 +299,22 @@ class CrowdRoom:
         public = b"".join(self._public)
         self._public.clear()
         if public:
-            others = self._seats.connected.copy()
+            others = self.seats.connected.copy()
             others[due] = False
             for seat in np.flatnonzero(others).tolist():
-                other = self._connections[seat]
+                other = self.connections[seat]
                 assert other is not None, "its seat says that it is connected"
                 self._tell(other, public)
-        taken = self._sockets.send(due, public, snapshots)
+        taken = self.sockets.send(due, public, snapshots)
         for i in np.flatnonzero(taken != snapshots.size + len(public)).tolist():
-            connection = self._connections[due[i]]
+            connection = self.connections[due[i]]
             self._cut_short(connection, int(taken[i]), public, snapshots.one(i))
-            self._seats.tailing[due[i]] = bool(connection.tail)
+            self.seats.tailing[due[i]] = bool(connection.tail)
         begun = taken > len(public)
-        self._seats.pay(tick, due[begun], snapshots.size[begun], self.config.tick_hz)
+        self.seats.pay(tick, due[begun], snapshots.size[begun], self.config.tick_hz)
         self.metrics.count["snapshots"] += int(np.count_nonzero(begun))
         self.metrics.count["bytes"] += int(taken[taken > 0].sum())
-        self._seats.commit(tick, due, begun)
+        self.seats.commit(tick, due, begun)
 
     def _cut_short(self, connection: Connection, taken: int, public: bytes, frame: bytes) -> None:
         """The socket has not taken it all: `taken` bytes, or -errno."""
@@ -334,7 +334,7 @@ class CrowdRoom:
 
     def _eyes(self, seats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """float32[m] x and y from which the clients in `seats` look."""
-        table = self._seats
+        table = self.seats
         looks_at = table.looks_at[seats]
         x, y = self.world.eyes(np.where(looks_at == NO_SLOT, 0, looks_at))
         free = looks_at == NO_SLOT
@@ -355,8 +355,8 @@ class CrowdRoom:
     def heat(self) -> tuple[int, np.ndarray]:
         """Players' entities per cell, without the grid's margin: the side, int64[side * side]."""
         starts = self._histories[0].starts[self.world.tick % RING]
-        width = self._grid.width
-        return self._grid.side, np.diff(starts).reshape(width, width)[1:-1, 1:-1].ravel()
+        width = self.grid.width
+        return self.grid.side, np.diff(starts).reshape(width, width)[1:-1, 1:-1].ravel()
 
     def say(self, name: str | None, text: str) -> None:
         """A line of chat for everyone; `name` None is the server itself."""
@@ -376,18 +376,18 @@ class CrowdRoom:
         hz = self.config.tick_hz
         if tick % hz != hz // 4:
             return
-        table, config = self._seats, self.config
-        table.pace(tick, self._inputs.ack, hz)
+        table, config = self.seats, self.config
+        table.pace(tick, self.inputs.ack, hz)
         for seat in table.stuck(tick, config.slow_seconds * hz).tolist():
             self._close(seat, Close.SLOW, f"took nothing for {config.slow_seconds} s")
         for seat in table.idle(tick, config.idle_seconds * hz).tolist():
             self._close(seat, Close.IDLE, f"no input for {config.idle_seconds} s")
         silent, dead = table.silent(tick, hz)
         for seat in silent.tolist():
-            self._connections[seat].ping()
+            self.connections[seat].ping()
         for seat in dead.tolist():
             self.metrics.count["half_open"] += 1
-            self._connections[seat].drop()
+            self.connections[seat].drop()
         now = self.clock()
         for session in list(self._away.values()):
             if now - session.away_since < config.grace_seconds:
@@ -409,7 +409,7 @@ class CrowdRoom:
 
     def _close(self, seat: int, code: Close, reason: str) -> None:
         self.metrics.count[f"closed_{code.name.lower()}"] += 1
-        connection = self._connections[seat]
+        connection = self.connections[seat]
         assert connection is not None, "an open seat has a connection"
         connection.close(code, reason)
 
@@ -465,7 +465,7 @@ class CrowdRoom:
         self._joins += 1
         slot = self.world.join(name, bot)
         self.players += 1
-        session = Session(self, self._seats.take(), slot, name, None, bot)
+        session = Session(self, self.seats.take(), slot, name, None, bot)
         if self.journal is not None:
             self.journal.join(slot, name, bot, session.id)
         self._sit(session)
@@ -477,23 +477,23 @@ class CrowdRoom:
         """A client without a ship, looking at the middle of the world until it asks otherwise."""
         if self.spectators >= self.config.max_spectators:
             raise ProtocolViolation(Close.FULL, "no more spectators; try again later")
-        session = Session(self, self._seats.take(), NO_SLOT, name, None)
+        session = Session(self, self.seats.take(), NO_SLOT, name, None)
         self._sit(session)
         self._census.sit(session, address)
         self._attach(session, connection)
         return session
 
     def _sit(self, session: Session) -> None:
-        self._seats.sit(session.seat, session.slot, self.config.world_size / 2)
+        self.seats.sit(session.seat, session.slot, self.config.world_size / 2)
         self.sessions[session.id] = session
 
     def _restore(self, session_id: str, slot: int, name: str, bot: bool) -> None:
         """A player of before a restart: away, and expected back within the grace period."""
-        session = Session(self, self._seats.take(), slot, name, None, bot, session_id)
+        session = Session(self, self.seats.take(), slot, name, None, bot, session_id)
         session.away_since = self.clock()
         self.players += 1
         self._sit(session)
-        self._seats.played[session.seat] = True
+        self.seats.played[session.seat] = True
         self._away[session.id] = session
 
     def _playing(self) -> list[list]:
@@ -520,10 +520,10 @@ class CrowdRoom:
         connection.seat = seat
         connection.deadline = None
         connection.wait_in(self._waiting)
-        self._connections[seat] = connection
-        self._inputs.forget(seat, self.world.tick)
-        self._seats.attach(seat, self.world.tick, self.config.message_rate)
-        self._sockets.add(connection)
+        self.connections[seat] = connection
+        self.inputs.forget(seat, self.world.tick)
+        self.seats.attach(seat, self.world.tick, self.config.message_rate)
+        self.sockets.add(connection)
         connection.read_by_tick()
 
     def disconnect(self, session: Session, connection: Connection) -> None:
@@ -531,12 +531,12 @@ class CrowdRoom:
         never did anything: nothing would be lost, and a mere HELLO is to hold no seat."""
         current = session.connection is connection
         self._detach(session, connection)
-        idle = self._running and not self._seats.played[session.seat]
+        idle = self._running and not self.seats.played[session.seat]
         if current and (session.spectator or idle):
             self.leave(session)
 
     def _detach(self, session: Session, connection: Connection) -> None:
-        self._sockets.remove(connection)
+        self.sockets.remove(connection)
         connection.wait_in(set())
         self._waiting.discard(connection)
         if session.connection is connection:
@@ -544,8 +544,8 @@ class CrowdRoom:
             session.away_since = self.clock()
             if not session.spectator:
                 self._away[session.id] = session
-            self._connections[session.seat] = None
-            self._seats.detach(session.seat)
+            self.connections[session.seat] = None
+            self.seats.detach(session.seat)
 
     def leave(self, session: Session) -> None:
         """The session ends, and its player leaves the world."""
@@ -561,7 +561,7 @@ class CrowdRoom:
             self.players -= 1
             if self.journal is not None:
                 self.journal.leave(session.slot)
-        self._seats.free(session.seat)
+        self.seats.free(session.seat)
 
     # ------------------------------------------------------------------ requests of clients
 
@@ -623,13 +623,13 @@ class CrowdRoom:
     def resync(self, session: Session) -> None:
         """The next snapshot of this client is a full one, as soon as the last one that it asked
         for is paid off (see `Seats.pay`)."""
-        self._seats.wants_full[session.seat] = True
+        self.seats.wants_full[session.seat] = True
 
     def look(self, session: Session, *where: float) -> None:
         """A spectator follows the ship in a slot, or looks at a place."""
         if not session.spectator:
             raise ProtocolViolation(Close.MALFORMED, "LOOK is for spectators")
-        table, seat = self._seats, session.seat
+        table, seat = self.seats, session.seat
         if len(where) == 1:
             if not 0 <= where[0] < self.world.capacity:
                 raise ProtocolViolation(Close.MALFORMED, "LOOK at a slot that doesn't exist")
@@ -713,10 +713,10 @@ class CrowdRoom:
             "skipped_ticks": self.skipped_ticks,
             "shedding": self.shedding.level.name,
             "shed_raised": self.shedding.raised,
-            "inputs_late": self._inputs.late,
-            "inputs_dropped": self._inputs.dropped,
-            "sockets": self._sockets.name,
-            "connected": len(self._sockets.readers),
+            "inputs_late": self.inputs.late,
+            "inputs_dropped": self.inputs.dropped,
+            "sockets": self.sockets.name,
+            "connected": len(self.sockets.readers),
             "away": self.away,
             "journal": {"state": "off"} if self.journal is None else self.journal.summary(),
         }
@@ -724,7 +724,7 @@ class CrowdRoom:
     def close(self, code: Close, reason: str, url: str | None = None) -> None:
         """Tell everyone to go, to `url` if there is one, and end the loop."""
         self._running = False
-        for connection in list(self._sockets.readers.values()):
+        for connection in list(self.sockets.readers.values()):
             connection.push(wire.notice(code, reason, url))
             connection.close(code, reason)
 

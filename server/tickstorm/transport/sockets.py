@@ -128,7 +128,7 @@ class Batched(Sockets):
     def __init__(self, connections: list[Connection | None], inputs: InputFrame):
         super().__init__(connections, inputs)
         self._start = np.frombuffer(inputs.start, np.uint8)
-        self._ring = _ring()
+        self.ring = process_ring()
         self._fd = np.full(len(connections), -1, np.int32)
         self._busy: set[Connection] = set()  # with something that isn't plain on its way
         self._changed = True
@@ -152,7 +152,7 @@ class Batched(Sockets):
             self._buffer = np.empty((len(self._seats), self.read_size), np.uint8)
             self._busy.update(self.readers.values())
         seats, buffer = self._seats, self._buffer
-        got = self._ring.receive(self._fd[seats], buffer)
+        got = self.ring.receive(self._fd[seats], buffer)
 
         # Whole plain inputs, nearly always exactly one.
         size, start = self.inputs.size, self._start
@@ -184,11 +184,11 @@ class Batched(Sockets):
             data = np.frombuffer(ahead, np.uint8)
             address = np.full(len(seats), data.ctypes.data, np.uint64)
             pieces.insert(0, (address, np.full(len(seats), len(ahead))))
-        return self._ring.send(self._fd[seats], pieces).astype(np.int64)
+        return self.ring.send(self._fd[seats], pieces).astype(np.int64)
 
 
 @cache
-def _ring() -> Ring:
+def process_ring() -> Ring:
     """One for the process: every call is complete at its end. Raises OSError."""
     return Ring()
 
@@ -196,7 +196,7 @@ def _ring() -> Ring:
 def shared_ring(way: str) -> Ring | None:
     """The process' ring, as the option `SOCKETS` says; None for a call each."""
     try:
-        return None if way == "epoll" else _ring()
+        return None if way == "epoll" else process_ring()
     except OSError:
         return None
 

@@ -79,7 +79,7 @@ class SegmentFile:
             path = self._folder / f"{self.number:06d}{SUFFIX}"
             self._file = path.open("xb", buffering=0)
             self.bytes = 0
-            self._write(MAGIC + frame(payload))
+            self.write(MAGIC + frame(payload))
             _sync_folder(self._folder)
             self.opened = self._asked
         except OSError as error:
@@ -111,13 +111,13 @@ class SegmentFile:
         if self._file is None:
             return False
         try:
-            self._write(frame(payload))
+            self.write(frame(payload))
         except OSError as error:
             self._fail(error)
             return False
         return True
 
-    def _write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         assert self._file is not None, "whoever calls has seen to it"
         left = memoryview(data)
         while left:
