@@ -69,7 +69,7 @@ export class Lobby {
   #room; // the room to fly in; null is quick play
   #avoid = []; // nodes that did not answer
   #node = ""; // that was found last
-  #watching = false;
+  watching = false; // the next flight is without a ship
   #key = "";
   #own = null; // the room that was created here, with its link
 
@@ -98,19 +98,15 @@ export class Lobby {
       this.#fly(this.#own.room);
     });
     this.choose(room);
-    this.#watching = watching;
+    this.watching = watching;
     setInterval(() => this.#refresh(), LIST_MS);
     this.#refresh();
-  }
-
-  get watching() {
-    return this.#watching;
   }
 
   /** A room by its id or code, null for quick play. It stands in the page's URL. */
   async choose(room) {
     this.#room = room;
-    this.#watching = false;
+    this.watching = false;
     const url = new URL(location.href);
     if (room === null) url.searchParams.delete("room");
     else url.searchParams.set("room", room);
@@ -133,7 +129,7 @@ export class Lobby {
    * Throws LobbyError.
    */
   async find(token = null) {
-    const watch = this.#watching;
+    const watch = this.watching;
     const avoid = this.#avoid;
     this.#avoid = [];
     this.#node = ""; // should it be back, it may be asked the next time
@@ -164,7 +160,7 @@ export class Lobby {
 
   #fly(room, watching = false) {
     this.choose(room);
-    this.#watching = watching;
+    this.watching = watching;
     this.onFly();
   }
 

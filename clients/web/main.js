@@ -35,7 +35,7 @@ const coarse = matchMedia("(pointer: coarse)").matches;
 const automatic = new AutoQuality();
 const session = openStorage("sessionStorage");
 const rounds = new Rounds();
-const asked = watched(query); // a room or a replay, without a ship
+let asked = watched(query); // a room or a replay, without a ship; only until it was left
 const lobby = new Lobby({
   room: query.get("room"),
   watching: asked !== null && asked.replay === null,
@@ -53,11 +53,12 @@ let playing = false; // whether the game is on the screen, connected or coming b
 async function fly(name) {
   const attempt = ++flight;
   byId("join-note").textContent = "";
-  if (asked?.replay) {
-    join(name, { url: replayUrl(asked.replay), ticket: null, room: `replay ${asked.replay}` });
+  watching = asked ?? (lobby.watching ? { replay: null } : null);
+  if (watching?.replay) {
+    const { replay } = watching;
+    join(name, { url: replayUrl(replay), ticket: null, room: `replay ${replay}` });
     return;
   }
-  watching = lobby.watching ? { replay: null } : null;
   try {
     const last = session.getItem(LAST_ROOM);
     const place = await lobby.find(last && !watching ? session.getItem(tokenKey(last)) : null);
@@ -93,7 +94,7 @@ function join(name, { url, ticket, room }) {
       ticket,
       // The token of a ship in this tab is another's.
       room: watching ? `watch ${room}` : room,
-      find: asked?.replay ? null : (token) => {
+      find: watching?.replay ? null : (token) => {
         lobby.avoid();
         return lobby.find(watching ? null : token);
       },
@@ -123,6 +124,11 @@ function leave(note = "") {
   spectator?.close();
   spectator = null;
   playing = false;
+  asked = null;
+  lobby.watching = false;
+  const url = new URL(location.href);
+  for (const key of ["replay", "spectate"]) url.searchParams.delete(key);
+  history.replaceState(null, "", url);
   closeChat();
   byId("join-note").textContent = note;
   showPage();

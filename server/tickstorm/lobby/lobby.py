@@ -471,7 +471,7 @@ class Lobby:
 
     def _play(self, room: replay.ReplayRoom | object_replay.ObjectReplay) -> None:
         try:
-            room.run()
+            room.run(lambda: replay.BUSY_SHARE / len(self._watched))
         finally:
             del self.watched[room]
 

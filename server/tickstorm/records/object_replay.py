@@ -28,7 +28,7 @@ from ..rooms.object_room import ObjectSession
 from ..transport.connection import Connection
 from . import ledger
 from .journal import JournalError
-from .replay import BUSY_SHARE, FASTEST, SLOWEST, TELL_S
+from .replay import BUSY_SHARE, FASTEST, SLOWEST, TELL_S, rest_s
 
 log = logging.getLogger("tickstorm.replay")
 
@@ -169,8 +169,8 @@ class ObjectReplay:
 
     # ------------------------------------------------------------------ the loop
 
-    def run(self) -> None:
-        """Until the viewer has gone."""
+    def run(self, share: Callable[[], float] = lambda: BUSY_SHARE) -> None:
+        """Until the viewer has gone. `share`: of the time, for it."""
         try:
             before = self._clock()
             while self._running:
@@ -183,7 +183,7 @@ class ObjectReplay:
                     self._play(elapsed * self.speed)
                 self._show()
                 self._tell()
-                rest = (thread_time() - began) * (1 / BUSY_SHARE - 1)
+                rest = rest_s(thread_time() - began, share())
                 self._wake.wait(max(TURN_S, rest))
                 self._wake.clear()
         except (RuleError, JournalError, KeyError, ValueError) as error:

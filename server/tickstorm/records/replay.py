@@ -43,8 +43,12 @@ MOST_SEGMENTS = 12
 SLOWEST, FASTEST = 0.1, 8.0
 """Bounds of the speed. At 8, a snapshot spans 8 ticks, well within the ring of baselines."""
 
-BUSY_SHARE = 0.2
-"""Share of the time that a replay may take."""
+BUSY_SHARE = 0.4
+"""Share of the time that all replays of a process may take together: one alone shows an arena of
+24 ships eight times as fast, and twenty of them cost live rooms no more than that."""
+
+BEHIND_S = 1.0
+"""What a replay that was held up makes good; what is more is left out of its pace."""
 
 TELL_S = 0.5
 """Seconds between reports to the viewer about where the replay is."""
@@ -121,6 +125,7 @@ class ReplayRoom(CrowdRoom):
         self.speed = 1.0
         self._wanted: int | None = None  # tick to go to
         self._void = False
+        self._share: Callable[[], float] = lambda: BUSY_SHARE
         self._now: list = []  # the record that is stepped next
         self._tell_at = 0.0
         self._unseen_s = 0.0  # CPU time of this turn's unseen ticks, and of others meanwhile
@@ -152,8 +157,9 @@ class ReplayRoom(CrowdRoom):
 
     # ------------------------------------------------------------------ the loop
 
-    def run(self) -> None:
-        """The replay's greenlet, until its viewer has gone."""
+    def run(self, share: Callable[[], float] = lambda: BUSY_SHARE) -> None:
+        """The replay's greenlet, until its viewer has gone. `share`: of the time, for it."""
+        self._share = share
         try:
             due = self.clock()
             while self._running:
@@ -161,8 +167,9 @@ class ReplayRoom(CrowdRoom):
                 self._turn()
                 worked_s = thread_time() - began - self._unseen_s
                 now = self.last_tick_at = self.clock()
-                due = max(due + self.snapshot_ticks / self.tick_hz, now + _rest(worked_s))
-                gevent.sleep(due - now)
+                # What it is behind it makes good, but never at the live rooms' cost.
+                due = max(due + self.snapshot_ticks / self.tick_hz, now - BEHIND_S)
+                gevent.sleep(max(due - now, rest_s(worked_s, share())))
         except (JournalError, KeyError, ValueError) as error:
             log.warning("replay %s ends: %s", self.id, error)
             self.close(Close.NO_ROOM, "the replay ends here")
@@ -233,7 +240,7 @@ class ReplayRoom(CrowdRoom):
             return False
         journal.step(self.game, self.world, self._now)
         self._now = []
-        gevent.sleep(_rest(thread_time() - began))
+        gevent.sleep(rest_s(thread_time() - began, self._share()))
         self._unseen_s += thread_time() - began
         return True
 
@@ -269,9 +276,13 @@ class ReplayRoom(CrowdRoom):
         self._running = bool(self.sessions)
 
 
-def _rest(worked_s: float) -> float:
-    """How long to leave the others alone after so much CPU time."""
-    return worked_s * (1 / BUSY_SHARE - 1)
+def rest_s(worked_s: float, share: float) -> float:
+    """How long to leave the others alone after so much CPU time.
+
+    >>> rest_s(0.02, share=0.25)
+    0.06
+    """
+    return worked_s * (1 / share - 1)
 
 
 # ------------------------------------------------------------------ what there is
