@@ -22,7 +22,8 @@ from .games.catalogue import GameError
 from .lobby import directory, sdk, tokens
 from .lobby.lobby import Lobby
 from .lobby.node import Node
-from .lobby.web import Web, pages_of
+from .lobby.pages import pages_of
+from .lobby.web import Web
 from .process import memory, privileges
 from .protocol.wire import Close
 from .records.retention import TIDY_S

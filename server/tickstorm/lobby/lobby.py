@@ -471,7 +471,7 @@ class Lobby:
 
     def _play(self, room: replay.ReplayRoom | object_replay.ObjectReplay) -> None:
         try:
-            room.run(lambda: replay.BUSY_SHARE / len(self._watched))
+            room.run(lambda: replay.BUSY_SHARE / len(self.watched))
         finally:
             del self.watched[room]
 

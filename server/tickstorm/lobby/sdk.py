@@ -9,10 +9,11 @@ with semicolons, and have no template inside of a template.
 from __future__ import annotations
 
 import gzip
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent.parent / "sdk"
@@ -48,7 +49,7 @@ def files(folder: Path = FOLDER) -> dict[str, bytes]:
     return served
 
 
-@cache
+@lru_cache(maxsize=1024)
 def compressed(body: bytes) -> bytes:
     return gzip.compress(body, 9, mtime=0)
 
@@ -82,6 +83,97 @@ def _gather(name: str, modules: dict[str, str], pieces: dict[str, str]) -> None:
     if name != ENTRY:
         text = _EXPORT.sub("", text)
     pieces[name] = _LATER.sub('import("./tickstorm/', text)
+
+
+_ANY_IMPORT = re.compile(
+    r'^(?:import (?:([^"]+?) from )?|export (\* from) )"([^"]+)";\n?', re.MULTILINE
+)
+_EXPORT_LIST = re.compile(r"^export \{([^}]*)\};\n?", re.MULTILINE)
+_EXPORTED = re.compile(r"^export (?:async )?(?:class|const|let|function\*?) (\w+)", re.MULTILINE)
+_RELATIVE = re.compile(r'import\("(\.[^"]+)"\)')
+
+
+def resolved(path: str, name: str) -> str:
+    """What a module at `path` means by the name of another.
+
+    >>> resolved("/arena/main.js", "./hud.js"), resolved("/arena/main.js", "/tickstorm.js")
+    ('/arena/hud.js', '/tickstorm.js')
+    """
+    return posixpath.normpath(posixpath.join(posixpath.dirname(path), name))
+
+
+def imports(path: str, text: str) -> list[str]:
+    """The paths of what a module imports, in order.
+
+    >>> imports("/arena/main.js", 'import { Hud } from "./hud.js";\\n')
+    ['/arena/hud.js']
+    """
+    return [resolved(path, name) for _, _, name in _ANY_IMPORT.findall(text)]
+
+
+def wrapped(modules: dict[str, str]) -> str:
+    """Modules by their path as one, each in a scope of its own, so that two may use one name.
+    `modules` has what a module imports before it. Raises ValueError for what can't be joined:
+    default imports and exports.
+
+    >>> print(
+    ...     wrapped(
+    ...         {
+    ...             "/a.js": "export const one = 1;",
+    ...             "/b.js": 'import { one as two } from "./a.js";\\nshow(two);',
+    ...         }
+    ...     )
+    ... )
+    const $0=(()=>{const one=1;return{one}})();
+    const $1=(()=>{const{one:two}=$0;show(two);return{}})();
+    """
+    numbers = {path: f"${number}" for number, path in enumerate(modules)}
+    pieces = []
+    for path, text in modules.items():
+        head, exported = "", _EXPORTED.findall(text)
+        for what, everything, name in _ANY_IMPORT.findall(text):
+            module = numbers[resolved(path, name)]
+            if everything:
+                exported.insert(0, f"...{module}")
+            elif what.startswith("* as "):
+                head += f"const {what[5:]}={module};"
+            elif what.startswith("{"):
+                names = "".join(what.replace(" as ", ":").split())
+                head += f"const{names}={module};"
+            elif what:
+                raise ValueError(f"{path} imports the default of {name}")
+        for names in _EXPORT_LIST.findall(text):
+            pairs = [name.split() for name in names.split(",") if name.strip()]
+            exported += [f"{pair[-1]}:{pair[0]}" for pair in pairs]
+        text = _EXPORT_LIST.sub("", _ANY_IMPORT.sub("", text))
+        text = _EXPORTED.sub(lambda found: found[0].removeprefix("export "), text)
+        if re.search(r"^export\b", text, re.MULTILINE):
+            raise ValueError(f"{path} has an export that is no declaration")
+        for name in set(_RELATIVE.findall(text)):
+            text = text.replace(f'import("{name}")', f'import("{resolved(path, name)}")')
+        body = f"{head}{spaceless(text)}return{{{','.join(exported)}}}"
+        pieces.append(f"const {numbers[path]}=(()=>{{{body}}})();")
+    return "\n".join(pieces)
+
+
+def spaceless(text: str) -> str:
+    """Without comments and what is blank in lines; lines stay, for they may end a statement.
+
+    >>> spaceless("let a = 1 // one\\n  + '//';\\n\\n")
+    "let a=1\\n+'//';\\n"
+    """
+    out, gap = [""], ""
+    for match in _TOKEN.finditer(text):
+        token = match[0]
+        if match.lastgroup == "left":
+            gap = "\n" if "\n" in gap + token else " "
+            continue
+        words = re.match(r"[\w$#]", token) and re.search(r"[\w$]$", out[-1])
+        if gap and (gap == "\n" or words or token[0] in "+-/" and out[-1][-1:] == token[0]):
+            out.append(gap)
+        out.append(token)
+        gap = ""
+    return "".join(out) + (gap if gap == "\n" else "")
 
 
 def compact(text: str) -> str:

@@ -9,14 +9,10 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
-import mimetypes
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from hashlib import blake2b
-from pathlib import Path
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs
 
 from gevent import get_hub
@@ -28,16 +24,17 @@ from websockets.server import ServerProtocol
 from websockets.typing import Origin, Subprotocol
 
 from ..config import Config
-from ..games.catalogue import CROWD, OBJECTS, Catalogue, Entry
+from ..games.catalogue import CROWD, OBJECTS, Entry
 from ..protocol.layout import layout_of
 from ..protocol.wire import SUBPROTOCOL, Close
 from ..records import replay
 from ..transport.connection import Connection
 from ..transport.door import Door
-from . import api, sdk
+from . import api
 from .conversation import Conversation
 from .lobby import Lobby
 from .node import Node
+from .pages import Page, Pages, pages_of
 
 log = logging.getLogger("tickstorm.web")
 
@@ -63,14 +60,6 @@ PREFLIGHT = [
 
 INPUT_BYTES = 64
 """What an input takes on the average in games that say no size."""
-
-START = Path(__file__).parent.parent / "start"
-
-SERVED = {
-    *(".html", ".css", ".js", ".mjs", ".json", ".txt", ".svg", ".png", ".jpg", ".jpeg", ".gif"),
-    *(".webp", ".ico", ".woff", ".woff2", ".mp3", ".ogg", ".wav", ".wasm", ".map", ".webmanifest"),
-}
-"""Endings of the files of a page that are served: rules and secrets beside it are not."""
 
 LOG_AGAIN_S = 60.0
 """An address whose connections misbehave is logged so often at most."""
@@ -102,8 +91,7 @@ class Web:
         self.api = api.Api(config, lobby, node)
         self.door: Door | None = None
         self._take_socket = take_socket
-        self._files = pages_of(lobby.games) if pages is None else pages
-        self._sdk = sdk.files()
+        self._files = Pages(pages_of(lobby.games) if pages is None else pages)
         frames = [layout_of(e.game).input_frame for e in lobby.games if e.kind == CROWD]
         self._input_size = max((frame.size for frame in frames), default=INPUT_BYTES)
         self._origins = _listed(config.allowed_origins)
@@ -243,24 +231,21 @@ class Web:
                      "200 OK")  # fmt: skip
 
     def _file(self, path: str, environ: dict, start_response: StartResponse) -> list[bytes]:
-        # Only names that were there at the start: no path is ever made from a request.
-        file = self._files.get(path + "index.html" if path.endswith("/") else path)
-        if file is None and path + "/index.html" in self._files:
+        file = self._files.find(path, environ.get("QUERY_STRING", ""))
+        if file is None and self._files.is_folder(path):
             return _answer(start_response, "308 Permanent Redirect", b"",
                            headers=[("Location", path + "/")])  # fmt: skip
-        body = self._sdk.get(path) if file is None else file.read()
-        if body is None:
+        if file is None:
             return _answer(start_response, "404 Not Found", b"no such page\n")
-        tag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
-        headers = [("ETag", tag)]
-        if tag in environ.get("HTTP_IF_NONE_MATCH", ""):
+        body, headers = file.body, [("ETag", file.tag)]
+        if file.tag in environ.get("HTTP_IF_NONE_MATCH", ""):
             return _answer(start_response, "304 Not Modified", b"", headers=headers)
-        name = path if file is None else file.path.name
-        kind = "text/javascript" if name.endswith(".js") else mimetypes.guess_type(name)[0]
-        if file is None and "gzip" in environ.get("HTTP_ACCEPT_ENCODING", ""):
-            body = sdk.compressed(body)
-            headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
-        return _answer(start_response, "200 OK", body, kind or "application/octet-stream", headers)
+        if file.compressed is not None:
+            headers.append(("Vary", "Accept-Encoding"))
+            if "gzip" in environ.get("HTTP_ACCEPT_ENCODING", ""):
+                body = file.compressed
+                headers.append(("Content-Encoding", "gzip"))
+        return _answer(start_response, "200 OK", body, file.kind, headers)
 
     # ------------------------------------------------------------------ the upgrade
 
@@ -413,44 +398,6 @@ def websocket_request(environ: dict) -> Request:
             headers[key[5:].replace("_", "-").title()] = value
     path = environ.get("PATH_INFO", "/")
     return Request(path, headers, method="GET", protocol=environ.get("SERVER_PROTOCOL", "HTTP/1.0"))
-
-
-class Page(NamedTuple):
-    """A file that is served: as it is now, or as it was at the start if it can't be read any more
-    (the server may have given up root since; see privileges.py)."""
-
-    path: Path
-    kept: bytes
-
-    def read(self) -> bytes:
-        try:
-            return self.path.read_bytes()
-        except OSError:
-            return self.kept
-
-
-def pages_of(games: Catalogue) -> dict[str, Page]:
-    """What is served, by the path it is asked for: each game's page under its name, a folder
-    `shared` beside a game's own, and at the root the one game's page or a list of all."""
-    served: dict[str, Page] = {}
-    pages = [(entry.name, entry.page) for entry in games if entry.page is not None]
-    for name, page in pages:
-        served |= _files(page, f"/{name}/")
-        served |= _files(page.parent / "shared", "/shared/")
-    return served | _files(pages[0][1] if len(pages) == 1 else START, "/")
-
-
-def _files(root: Path, prefix: str) -> dict[str, Page]:
-    """The files of a folder; never hidden ones, nor rules."""
-    # Relative, so that it can be read where its parents can't (see privileges.py).
-    root = Path(os.path.relpath(root))
-    if not os.path.isdir(root):
-        return {}
-    return {
-        prefix + path.relative_to(root).as_posix(): Page(path, path.read_bytes())
-        for path in root.rglob("*")
-        if path.suffix in SERVED and not path.name.startswith(".") and path.is_file()
-    }
 
 
 def _described(entry: Entry) -> dict[str, Any]:
