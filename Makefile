@@ -45,6 +45,7 @@ test: setup lint $(DOCS_READY) ## all tests, in a real browser too
 	@sh tests/typescript.sh >/dev/null || true
 	@sh tests/nginx.sh
 	@sh deploy/packages.sh redis-server || true
+	@sh deploy/packages.sh promtool:prometheus || true
 	$(BIN)/python -m pytest -m 'not alone' --numprocesses 3 --dist loadfile
 	$(BIN)/python -m pytest -m alone
 

@@ -18,12 +18,13 @@ import gevent
 
 from .config import Config, ConfigError, load
 from .games import catalogue
-from .games.catalogue import GameError
+from .games.catalogue import CROWD, GameError
 from .lobby import directory, sdk, tokens
 from .lobby.lobby import Lobby
 from .lobby.node import Node
 from .lobby.pages import pages_of
 from .lobby.web import Web
+from .operate.scrape import Scrape
 from .process import memory, privileges
 from .protocol.wire import Close
 from .records.retention import TIDY_S
@@ -93,6 +94,8 @@ def start() -> Web:
     web = Web(config, lobby, node, uwsgi.connection_fd, pages)
     door = Door(config.port, web.health_answer)
     web.door = door
+    web.mounted["metrics"] = Scrape(web, config.metrics_token)
+    gc.callbacks.append(lobby.meters[CROWD].shared.garbage)
     lobby.loop.after_turn = door.let_in
 
     def run_room(room: CrowdRoom) -> None:

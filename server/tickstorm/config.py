@@ -125,6 +125,9 @@ class Config:
         "", "whom the worker becomes when started as root; empty: the folder's owner, or nobody"
     )
     secret: str = _option("", "key that signs resume tokens; empty: kept in DATA_DIR", secret=True)
+    metrics_token: str = _option(
+        "", "if set, `/metrics` is for those who send it as bearer token", secret=True
+    )
     dev: str = _option(
         "off", "a development run: pages see the tracebacks of rules", choices=("on", "off")
     )

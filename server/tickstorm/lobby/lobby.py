@@ -15,7 +15,7 @@ import gevent
 
 from .. import __version__
 from ..config import Config
-from ..games.catalogue import OBJECTS, Catalogue, Entry, GameError
+from ..games.catalogue import CROWD, OBJECTS, Catalogue, Entry, GameError
 from ..games.room import Identity, Refuse, identify
 from ..games.simulation import RuleError, Simulation
 from ..games.world import WorldSettings
@@ -27,6 +27,7 @@ from ..rooms.buckets import Buckets
 from ..rooms.census import Census
 from ..rooms.crowd_room import CrowdRoom
 from ..rooms.loop import Loop, close_code
+from ..rooms.meter import Meter, Shared
 from ..rooms.object_room import ObjectRoom, ObjectSession
 from ..rooms.session import Session
 from ..services.scores import Scores
@@ -93,6 +94,8 @@ class Lobby:
         self._key = key
         self.closing: tuple[Close, str] | None = None
         self.census = Census()
+        together = Shared()
+        self.meters = {kind: Meter(kind, together) for kind in (CROWD, OBJECTS)}
         self._joins = Buckets(*config.joins_per_address, clock)
         self._opening = 0  # replays
         self._opened = Buckets(REPLAYS_PER_SECOND, REPLAYS_AT_ONCE, clock)
@@ -104,7 +107,7 @@ class Lobby:
         pool = Pool(clock, shared_ring(config.sockets))
         self.loop = Loop(
             pool, self._ledger, clock, config.message_rate, config.checkpoint_seconds,
-            config.dev == "on",
+            config.dev == "on", self.meters[OBJECTS],
         )  # fmt: skip
         # It knows rooms by a protocol; all that it has were given to it here.
         self.loop.on_end = self._ended  # type: ignore[assignment]
@@ -228,8 +231,9 @@ class Lobby:
             log.info("room %s opens with seed %d", room_id, header["seed"])
         kept = self._journal(folder, header, lock)
         return CrowdRoom(
-            room_id, config, game, world, self.clock, kept, sessions, self.scores, self.census
-        )
+            room_id, config, game, world, self.clock, kept, sessions, self.scores, self.census,
+            self.meters[CROWD],
+        )  # fmt: skip
 
     def shut(self, room_id: str, code: Close, reason: str, url: str | None = None) -> None:
         """Close a room; its players are told, and where to go instead if that is known."""
@@ -238,6 +242,7 @@ class Lobby:
         self._remember()
         room.close(code, reason, url)
         room.finish()
+        self.meters[room.kind].gone.update(room.totals())
         if isinstance(room, ObjectRoom):
             if self._ledger is not None:
                 self._ledger.closed(room_id)
@@ -526,6 +531,20 @@ class Lobby:
             return None
         _check_schema(schema, room)
         return room.resume(claim.session, connection, address)
+
+    @property
+    def replaying(self) -> int:
+        """Replays that are watched."""
+        return len(self.watched)
+
+    @property
+    def journal_waiting(self) -> int:
+        """Bytes that wait to be written."""
+        return 0 if self._writer is None else self._writer.waiting
+
+    def ledger_summary(self) -> dict[str, Any]:
+        """Of the journal of all object rooms; empty if there is none."""
+        return {} if self._ledger is None else self._ledger.summary()
 
     @property
     def players(self) -> int:

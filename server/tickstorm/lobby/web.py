@@ -65,6 +65,7 @@ LOG_AGAIN_S = 60.0
 """An address whose connections misbehave is logged so often at most."""
 
 StartResponse = Callable[..., Callable[[bytes], None]]
+Application = Callable[[dict, StartResponse], Iterable[bytes]]
 
 
 class Web:
@@ -90,6 +91,8 @@ class Web:
         """Descriptors of the open connections."""
         self.api = api.Api(config, lobby, node)
         self.door: Door | None = None
+        self.mounted: dict[str, Application] = {}
+        """What else answers, by the first word of the path; see operate/."""
         self._take_socket = take_socket
         self._files = Pages(pages_of(lobby.games) if pages is None else pages)
         frames = [layout_of(e.game).input_frame for e in lobby.games if e.kind == CROWD]
@@ -103,6 +106,8 @@ class Web:
         path = environ.get("PATH_INFO", "/")
         if path == "/ws":
             return self._upgrade(environ, start_response)
+        if (application := self.mounted.get(path[1:].partition("/")[0])) is not None:
+            return application(environ, start_response)
         method = environ.get("REQUEST_METHOD", "")  # a malformed request has none
         if path.startswith("/api/"):
             return self._api(method, path, environ, start_response)
@@ -179,10 +184,14 @@ class Web:
     def _state(self) -> tuple[dict, str]:
         """What `/healthz` says, and with which status."""
         health = self.lobby.health()
-        turned_away = self.door.turned_away if self.door is not None else 0
-        health["refused"] = {**self.refused, "turned_away": turned_away}
+        health["refused"] = self.turned_away()
         health["closed"] = dict(self.closed)
         return health, "503 Service Unavailable" if health["status"] == "stalled" else "200 OK"
+
+    def turned_away(self) -> dict[str, int]:
+        """Connections not let in, by reason."""
+        turned_away = self.door.turned_away if self.door is not None else 0
+        return {**self.refused, "turned_away": turned_away}
 
     def health_answer(self) -> bytes:
         """The whole answer to `GET /healthz`, for the door's thread: the loop may change beneath

@@ -34,6 +34,7 @@ from . import inputs
 from .buckets import Buckets
 from .census import YIELD_S, Census
 from .inputs import InputBuffer
+from .meter import Meter
 from .metrics import Metrics
 from .seats import Seats
 from .session import CHAT_BURST, Session
@@ -69,6 +70,7 @@ STALLED_AFTER_S = 2.0
 class CrowdRoom:
     """One world and those in it. Nothing here blocks; all of it runs in the worker's one thread."""
 
+    kind = "crowd"
     cell_size = CELL_SIZE
 
     def __init__(
@@ -82,9 +84,11 @@ class CrowdRoom:
         sessions: Iterable[list] = (),
         scores: Scores | None = None,
         census: Census | None = None,
+        meter: Meter | None = None,
     ):
         """`sessions`: players that are in `world` already, as in a checkpoint of the journal.
-        `census`: whose seats they are, of all rooms of the process."""
+        `census`: whose seats they are, of all rooms of the process; `meter`: what its crowds
+        count together."""
         self.id = id
         self.config = config
         self.game = game
@@ -101,7 +105,7 @@ class CrowdRoom:
             announce for name, announce in ANNOUNCEMENTS.items() if name in game.services
         ]
         self._scores = scores if "scores" in game.services else None
-        self.metrics = Metrics()
+        self.metrics = Metrics(meter, id)
         self.shedding = Shedding(config.tick_hz)
         self.sessions: dict[str, Session] = {}
         self._away: dict[str, Session] = {}  # of players, who has been away the longest first
@@ -127,6 +131,7 @@ class CrowdRoom:
         self._lines_of = Buckets(ADDRESS_LINES_S, ADDRESS_LINES, clock)
         self._public_bytes = Buckets(PUBLIC_BYTES_S, PUBLIC_BYTES, clock)
         self._running = True
+        self._late_s = 0.0  # by so much the next tick is late
         self._rest_s = 0.0  # what the other rooms are owed before the next tick
         self.held = False  # no tick begins: the room is being handed over
         for row in sessions:
@@ -141,12 +146,14 @@ class CrowdRoom:
         self._ticker = Ticker(self.config.tick_hz, self.clock())
         while self._running:
             gevent.sleep(max(BREATH_S, self._ticker.wait_s(self.clock()), self._rest_s))
-            for again in range(self._ticker.due(self.clock())):
+            due = self._ticker.due(self.clock())
+            for again in range(due):
                 if again:
                     # Catching up must not hold up the other rooms, nor be held up by those that
                     # are slow: see `_rest_s`.
                     gevent.sleep(self._rest_s)
                 if self._running and not self.held:
+                    self._late_s = self._ticker.late_s(self.clock(), due - 1 - again)
                     self.tick()
                     self.after_tick()
         self.sockets.close()
@@ -155,7 +162,7 @@ class CrowdRoom:
         """One tick, from the sockets' bytes to the sockets' bytes."""
         tick = self.world.tick + 1
         metrics = self.metrics
-        metrics.begin()
+        metrics.begin(self._late_s)
         if self.journal is not None:
             self.journal.tick_begins(tick)
         seats, rows = self._read(tick)
@@ -179,10 +186,19 @@ class CrowdRoom:
         metrics.phase("send")
         if self.journal is not None:
             self.journal.tick_ends()
-        took_s = metrics.end()
+        took_s = metrics.end(self._counts, tick)
         self.shedding.observe(took_s)
         self._rest_s = self.shedding.rest_s(took_s)
         self.last_tick_at = self.clock()
+
+    def _counts(self) -> dict[str, int]:
+        """What there was to do in a tick."""
+        return {
+            "players": self.players,
+            "connected": len(self.sockets.readers),
+            "away": self.away,
+            "slow readers": len(self._waiting),
+        }
 
     # ------------------------------------------------------------------ in
 
@@ -234,6 +250,7 @@ class CrowdRoom:
         for seat in flooding.tolist():
             self._close(seat, Close.FLOOD, "too many messages")
         table.heard[seats] = tick
+        self.metrics.count["inputs"] += len(rows)
         self.inputs.put(tick, seats, rows)
         seats, rows = self.inputs.take(tick)
         slots = table.slot[seats]
@@ -719,6 +736,23 @@ class CrowdRoom:
             "connected": len(self.sockets.readers),
             "away": self.away,
             "journal": {"state": "off"} if self.journal is None else self.journal.summary(),
+        }
+
+    def totals(self) -> dict[str, int]:
+        """What it has counted since it was opened; each number only grows."""
+        count = self.metrics.count
+        return {
+            "skipped": self.skipped_ticks,
+            "overruns": self._ticker.overruns,
+            "messages_sent": count["snapshots"],
+            "messages_received": count["inputs"],
+            "bytes_sent": count["bytes"],
+            "bytes_received": count["inputs"] * self.layout.input_frame.size,
+            "inputs_late": self.inputs.late,
+            "inputs_dropped": self.inputs.dropped + count["queue_full"],
+            "shed_raised": self.shedding.raised,
+            "journal_lost": 0 if self.journal is None else self.journal.ticks_lost,
+            "rules_failed": 0,
         }
 
     def close(self, code: Close, reason: str, url: str | None = None) -> None:

@@ -20,6 +20,8 @@ from gevent.event import Event
 from ..protocol import objects
 from ..protocol.wire import Close
 from ..transport.pool import Pool
+from .meter import Meter
+from .metrics import Metrics
 
 if TYPE_CHECKING:
     from ..transport.connection import Connection
@@ -58,6 +60,7 @@ class Member(Protocol):
     checkpoint_due: float
     live: list[Any]
     sessions: dict[str, Any]
+    last_s: float
 
     @property
     def ticks(self) -> int: ...
@@ -102,6 +105,7 @@ class Loop:
         budget: int = 240,
         checkpoint_s: float = 5.0,
         dev: bool = False,
+        meter: Meter | None = None,
     ):
         self.pool = pool
         self.clock = clock
@@ -110,6 +114,7 @@ class Loop:
         self.on_end: Callable[[Member], None] = lambda room: None
         self.after_turn: Callable[[], None] = lambda: None  # others may have theirs
         self.rooms: dict[str, Member] = {}
+        self.metrics = Metrics(meter)
         self.turns = self.skipped = 0
         self.busy = 0.0  # share of a core, smoothed over some seconds
         self.last_turn_at = clock()
@@ -254,18 +259,23 @@ class Loop:
         began = perf_counter()
         now = self.last_turn_at = self.clock()
         due: list[Member] = []
+        late_s = 0.0
         for buckets in self._buckets.values():
             for bucket in buckets:
                 if bucket.rooms and now >= bucket.due:
+                    late_s = max(late_s, now - bucket.due)
                     late = int((now - bucket.due) / bucket.period)
                     if late >= SKIP_AFTER:
                         self.skipped += late
                         bucket.due += late * bucket.period
                     bucket.due += bucket.period
                     due += bucket.rooms
+        metrics = self.metrics
+        metrics.begin(late_s)
         if due:
             self.pool.receive(self.pool.ticking)
         self.pool.receive(self.pool.waiting)
+        metrics.phase("read")
         if self._timed:
             for id, at in list(self._timed.items()):
                 if at <= now:
@@ -277,11 +287,14 @@ class Loop:
         for room in ready.values():
             self._run(room, out)
             self._note_timer(room)
+        metrics.phase("rules")
         if self._recorded and now - self._flushed_at >= FLUSH_S and self._journal is not None:
             self._recorded, self._flushed_at = False, now
             self._journal.flush()
+        metrics.phase("journal")
         if out:
             self.pool.send(out)
+        metrics.phase("send")
         if now - self._upkeep_at >= UPKEEP_S:
             self._upkeep_at = now
             self._look_after(now)
@@ -289,6 +302,9 @@ class Loop:
             room = self._ended.pop()
             if self.rooms.get(room.id) is room:
                 self.on_end(room)
+        metrics.phase("upkeep")
+        if due or ready:
+            metrics.end(lambda: _counts([*due, *ready.values()], len(out)), self.turns)
         self.turns += 1
         self._busy_s += perf_counter() - began
 
@@ -366,6 +382,17 @@ class Loop:
     def alive(self, within_s: float) -> bool:
         """Has it turned lately?"""
         return not self.rooms or self.clock() - self.last_turn_at < within_s
+
+
+def _counts(rooms: list[Member], frames: int) -> dict[str, Any]:
+    """What there was to do in a turn."""
+    longest = max(rooms, key=lambda room: room.last_s)
+    return {
+        "rooms": len(rooms),
+        "frames": frames,
+        "longest room": longest.id,
+        "longest room ms": round(longest.last_s * 1e3, 2),
+    }
 
 
 def close_code(room: Member) -> Close:

@@ -157,6 +157,8 @@ class ObjectRoom:
         self.failures = 0
         self.dropped = 0
         self.took_s = 0.0  # of the last second's ticks, smoothed
+        self.last_s = 0.0  # of the last one
+        self.taken_messages = 0
         self.census = Census()
         self.token_for: Callable[[ObjectSession], str] = lambda session: ""
         self.version = ""
@@ -231,6 +233,14 @@ class ObjectRoom:
             "dropped": self.dropped,
             "connected": len(self.live),
             "away": self.away,
+        }
+
+    def totals(self) -> dict[str, int]:
+        """What it has counted since it was opened; each number only grows."""
+        return {
+            "messages_received": self.taken_messages,
+            "inputs_dropped": self.dropped,
+            "rules_failed": self.failures,
         }
 
     # ------------------------------------------------------------------ coming and going
@@ -400,6 +410,7 @@ class ObjectRoom:
 
     def take(self, session: ObjectSession, payload: bytes) -> None:
         """One message. Raises ProtocolViolation."""
+        self.taken_messages += 1
         session.budget -= 1
         if session.budget < 0:
             raise ProtocolViolation(Close.FLOOD, "too many messages")
@@ -522,7 +533,8 @@ class ObjectRoom:
         if simulation.closing and self.running:
             self.over = simulation.closing
             self.loop.ended(self)
-        self.took_s += (perf_counter() - began - self.took_s) * 0.05
+        self.last_s = perf_counter() - began
+        self.took_s += (self.last_s - self.took_s) * 0.05
 
     def _checkpoint_if_due(self) -> None:
         ticks, now = len(self._since), self.loop.clock()

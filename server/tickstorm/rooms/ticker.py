@@ -43,5 +43,10 @@ class Ticker:
             self._count %= self.hz
         return ticks
 
+    def late_s(self, now: float, follow: int = 0) -> float:
+        """Seconds since the last tick that `due` counted should have begun, or the one before
+        which so many others `follow`."""
+        return max(0.0, now - self._origin - (self._count - follow) / self.hz)
+
     def _deadline(self) -> float:
         return self._origin + (self._count + 1) / self.hz

@@ -56,7 +56,7 @@ class Pool:
         self._ring = ring
         self._clients: dict[int, tuple[Connection, Client, Any]] = {}
         self._rows = np.empty((READ_AT_ONCE if ring else 0, READ_SIZE), np.uint8)
-        self.bytes_sent = self.frames_sent = 0
+        self.bytes_sent = self.frames_sent = self.bytes_received = 0
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -99,6 +99,7 @@ class Pool:
     def _take(self, connection: Connection, client: Client, data: bytes, now: float) -> None:
         """What was read from one socket; nothing is the end of its stream."""
         client.heard_at = now
+        self.bytes_received += len(data)
         if not data:
             self.remove(connection)
             connection.hand_over(b"")
@@ -140,6 +141,7 @@ class Pool:
                     self._take(connection, client, others[i], now)
             elif connection.plain:
                 client.heard_at = now
+                self.bytes_received += end - at + 6
                 client.take(data[at:end])
             else:
                 self._take(connection, client, rows[i, : int(got[i])].tobytes(), now)
