@@ -6,6 +6,8 @@ import pytest
 
 from tests.object_server import ObjectServer, closed, wait_for
 from tickstorm.client import ConnectError, Disconnected, Refused
+from tickstorm.records.object_reel import ObjectReel
+from tickstorm.records.timeline import Timeline
 
 FRAGILE = """
 class Fragile(Room):
@@ -193,9 +195,13 @@ def test_a_step_or_timer_that_raises_again_closes_its_room_and_sets_the_journal_
     else:
         ada.send("later")
     assert closed(ada) == (1011, "the room failed")
-    assert wait_for(lambda: aside(server, room))
+    (file,) = wait_for(lambda: aside(server, room))
     with pytest.raises((ConnectError, Disconnected)):
         server.join(room=room)
+    timeline = Timeline(server.game(), ObjectReel(file, room))
+    failed = timeline.moment(timeline.last)
+    assert failed["error"].startswith("step raised" if how == "step" else "timer ")
+    assert not timeline.moment(timeline.last - 1)["error"]
 
 
 def test_on_close_that_raises_keeps_no_room_open(server):

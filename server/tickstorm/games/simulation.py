@@ -31,6 +31,9 @@ JOIN, DROP, RETURN, LEAVE, CALL, MOVE, RESULT, CLOSE, TIME = range(9)
 Those that only tell a hook may end with `SILENT`: the hook failed before, and is left out.
 """
 
+NAMES = ("join", "drop", "return", "leave", "call", "move", "result", "close", "time")
+"""Events, as people read them."""
+
 SILENT = "silent"
 SHOWING = "showing what the rules left"
 """`RuleError.what`, where values can't travel or a predicate raises."""
@@ -251,6 +254,12 @@ class Simulation:
             except (TypeError, ValueError, OverflowError) as error:
                 raise RuleError(f"the answer of message {name}", index) from error
 
+    def forget_output(self) -> None:
+        """What came of the last ticks is for nobody: they were run again."""
+        for waiting in (self.outbox, self.answers, self.kicked, self.wanted):
+            waiting.clear()
+        self.refused.clear()
+
     # ------------------------------------------------------------------ what rules call
 
     def spawn(self, entity: Any) -> Any:
@@ -375,6 +384,12 @@ class Simulation:
             "players": [[id, player._id] for id, player in self.players.items()],
         }
         return keep([state, entities])
+
+    @staticmethod
+    def tick_of(data: bytes) -> int:
+        """At which tick a dump was made."""
+        tick: int = msgpack.unpackb(data, strict_map_key=False, ext_hook=_no_entity)[0]["tick"]
+        return tick
 
     @classmethod
     def load(cls, game: Game, data: bytes) -> Simulation:

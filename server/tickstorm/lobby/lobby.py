@@ -484,8 +484,7 @@ class Lobby:
         """In a thread. Raises as Reel and `paths_of` do."""
         objects = Path(self.config.data_dir) / "objects"
         if not journal.folder_of(self.config.data_dir, name.partition("/")[0]).is_dir():
-            reel = object_replay.ObjectReel(self.games, objects, name)
-            return object_replay.ObjectReplay(reel, self.clock, self.version)
+            return object_replay.replay_of(self.games, objects, name, self.clock, self.version)
         paths = replay.paths_of(name, self.config.data_dir)
         crowd = replay.Reel(replay.game_of(paths, self.games), paths)
         return replay.ReplayRoom(f"replay {name}", self.config, crowd, self.clock)

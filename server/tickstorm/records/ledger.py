@@ -27,7 +27,7 @@ from zlib import crc32
 
 from .. import __version__
 from ..games.room import Game
-from ..games.simulation import CLOSE, JOIN, Simulation
+from ..games.simulation import CLOSE, JOIN, NAMES, Simulation
 from ..replication.patches import pack
 from .journal.folder import SUFFIX, segments
 from .journal.format import MAGIC, Damage, frame, read
@@ -202,7 +202,7 @@ def restore(game: Game, story: Story) -> tuple[Simulation, list[list[Any]]]:
     for _, events, _ in story.ticks:
         simulation.advance(events)
         simulation.replica.patch()
-        _forget_output(simulation)
+        simulation.forget_output()
     return simulation, _sessions(simulation, story)
 
 
@@ -219,18 +219,14 @@ def _sessions(simulation: Simulation, story: Story) -> list[list[Any]]:
     return [known[player] for player in simulation.players if player in known]
 
 
-def _forget_output(simulation: Simulation) -> None:
-    for waiting in (simulation.outbox, simulation.answers, simulation.kicked, simulation.wanted):
-        waiting.clear()
-    simulation.refused.clear()
-
-
 def story_of(room: ObjectRoom) -> Story:
-    """What a running room would be restored from."""
+    """What a running room would be restored from; at its end, the tick that it failed in."""
     base, since = room.remembered()
+    if room.fatal is not None:
+        since = [*since, room.fatal]
     head = {"game": room.game.name, "checksum": room.game.checksum, "capacity": room.capacity}
-    story = Story(room.id, head, (room.ticks - len(since), base, room.playing()))
-    first = room.ticks - len(since)
+    first = Simulation.tick_of(base)
+    story = Story(room.id, head, (first, base, room.playing()))
     story.ticks = [(first + i + 1, events, 0) for i, events in enumerate(since)]
     return story
 
@@ -292,7 +288,7 @@ def check(game: Game, folder: Path, room: str) -> Check:
                     continue
                 simulation.advance(events, stepping=events != [[CLOSE]])
                 _, body = simulation.replica.patch()
-                _forget_output(simulation)
+                simulation.forget_output()
                 if crc32(body) != checksum:
                     found.difference = f"tick {tick}: another patch"
                     return found
@@ -357,10 +353,6 @@ def _reach(row: Row, tick: int) -> None:
     row.last = max(row.last, tick)
 
 
-NAMES = ("join", "drop", "return", "leave", "call", "move", "result", "close", "time")
-"""Events, as an export names them."""
-
-
 def exported(folder: Path, room: str, first: int, last: int) -> Iterator[dict[str, Any]]:
     """Some ticks of a room, as JSON can carry them."""
     for record in records(folder):
@@ -392,7 +384,7 @@ def cut(game: Game, folder: Path, room: str, first: int, last: int) -> Iterator[
                     continue
                 simulation.advance(events)
                 simulation.replica.patch()
-                _forget_output(simulation)
+                simulation.forget_output()
     if simulation is None or not rows:
         raise ValueError(f"tick {first} of room {room!r} is not there")
     yield [HEADER, {"format": FORMAT, "ledger": True, "build": __version__}]

@@ -1,15 +1,14 @@
 """Rooms of objects watched again: a simulation driven by the ledger, for one viewer.
 
-`ObjectReel` holds a room's events, and now and then a checkpoint; it is made off the loop. An
-`ObjectReplay` steps a simulation of its own with them and shows it as a spectator sees a live
-room: pages need no second way to draw. It takes a fifth of the time at most.
+An `ObjectReplay` steps a simulation of its own with what an `ObjectReel` holds, which is made off
+the loop, and shows it as a spectator sees a live room: pages need no second way to draw. It takes
+a fifth of the time at most.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic, thread_time, time
@@ -20,7 +19,7 @@ from gevent.event import Event
 
 from ..games.catalogue import OBJECTS, Catalogue
 from ..games.room import Game
-from ..games.simulation import CLOSE, TIME, RuleError, Simulation
+from ..games.simulation import CLOSE, TIME, RuleError
 from ..protocol import objects, wire
 from ..protocol.wire import Close, ProtocolViolation
 from ..replication.patches import pack
@@ -28,12 +27,10 @@ from ..rooms.object_room import ObjectSession
 from ..transport.connection import Connection
 from . import ledger
 from .journal import JournalError
+from .object_reel import Head, ObjectReel
 from .replay import BUSY_SHARE, FASTEST, SLOWEST, TELL_S, rest_s
 
 log = logging.getLogger("tickstorm.replay")
-
-KEEP_EVERY = 200
-"""Of the checkpoints, one in so many ticks is held."""
 
 TURN_S = 0.05
 LONGEST_GAP_S = 2.0
@@ -42,50 +39,23 @@ LONGEST_GAP_S = 2.0
 LIST_AGAIN_S = 20.0
 
 
-class ObjectReel:
-    """What a ledger has of one room."""
+def replay_of(
+    games: Catalogue, folder: Path, room: str, clock: Callable[[], float], version: str
+) -> ObjectReplay:
+    """A room's replay, with the rules of `games`; of other rules nothing is played. Reads all of
+    it: call it in a thread. Raises JournalError."""
 
-    def __init__(self, games: Catalogue, folder: Path, room: str):
-        """Reads all of it; raises JournalError if there is nothing that can be played."""
-        self.room = room
-        self.checkpoints: dict[int, bytes] = {}  # deflated
-        self.ticks: dict[int, list[list[Any]]] = {}
-        game: Game | None = None
-        for record in ledger.records(folder):
-            if record[0] == ledger.OPEN and record[1] == room:
-                entry = games[record[2]["game"]] if record[2].get("game") in games else None
-                fits = entry is not None and entry.kind == OBJECTS
-                game = entry.game if fits else None  # type: ignore[union-attr]
-                if game is None or game.checksum != record[2].get("checksum"):
-                    game = None
-            elif game is None:
-                continue
-            elif record[0] == ledger.KEPT and record[1] == room:
-                self._keep(record[2], record[3])
-                self.game = game
-            elif record[0] == ledger.TICKS:
-                self.ticks.update((row[1], row[2]) for row in record[1] if row[0] == room)
-        if not self.checkpoints:
-            raise JournalError("there is no whole checkpoint")
-        self.first = min(self.checkpoints)
-        self.last = max(max(self.checkpoints), max(self.ticks, default=0))
+    def fits(head: Head) -> bool:
+        name = head.get("game", "")
+        entry = games[name] if name in games else None
+        return (
+            entry is not None
+            and entry.kind == OBJECTS
+            and entry.game.checksum == head.get("checksum")
+        )
 
-    def _keep(self, tick: int, dump: bytes) -> None:
-        if tick == 0:  # another room of this name began
-            self.checkpoints.clear()
-            self.ticks.clear()
-        near = max((at for at in self.checkpoints if at <= tick), default=None)
-        if near is None or tick - near >= KEEP_EVERY or tick - 1 not in self.ticks:
-            self.checkpoints[tick] = zlib.compress(dump, 1)
-
-    def at(self, tick: int) -> Simulation:
-        """The room as the newest checkpoint up to `tick` has it, or the first of all."""
-        base = max((at for at in self.checkpoints if at <= tick), default=self.first)
-        return Simulation.load(self.game, zlib.decompress(self.checkpoints[base]))
-
-    def after(self, tick: int) -> int | None:
-        """The next checkpoint after `tick`."""
-        return min((at for at in self.checkpoints if at > tick), default=None)
+    reel = ObjectReel(folder, room, fits)
+    return ObjectReplay(games[reel.head["game"]].game, reel, clock, version)
 
 
 class ReplaySession(ObjectSession):
@@ -102,13 +72,19 @@ class ObjectReplay:
     kind = "objects"
     spectators = 1
 
-    def __init__(self, reel: ObjectReel, clock: Callable[[], float] = monotonic, version: str = ""):
+    def __init__(
+        self,
+        game: Game,
+        reel: ObjectReel,
+        clock: Callable[[], float] = monotonic,
+        version: str = "",
+    ):
         self.id = f"replay {reel.room}"
         self.reel = reel
-        self.game = reel.game
-        self.schema = reel.game.checksum
+        self.game = game
+        self.schema = game.checksum
         self.speed = 1.0
-        self.simulation = reel.at(reel.first)
+        self.simulation = reel.at(game, reel.first)
         self.version = version
         self._clock = clock
         self._wanted: int | None = None
@@ -226,7 +202,7 @@ class ObjectReplay:
         self.simulation.refused.clear()
 
     def _load(self, tick: int) -> None:
-        self.simulation = self.reel.at(tick)
+        self.simulation = self.reel.at(self.game, tick)
         self._position = self.simulation.time
         self._fresh = self._greet = True
 

@@ -153,6 +153,7 @@ class ObjectRoom:
         self.journal = None  # all rooms of objects share one: `records/ledger.py`
         self.over: str | None = None  # why it has ended, if it has by itself
         self.broken = False  # its rule failed for good
+        self.fatal: list[list[Any]] | None = None  # at these events
         self.fault = ""  # in a development run: why its time stands still
         self.failures = 0
         self.dropped = 0
@@ -581,7 +582,7 @@ class ObjectRoom:
                 self._report(error, events)
                 last = error.event is None and (careful if error.what is SHOWING else again)
                 if last or not self._go_back():
-                    self._break(error)
+                    self._break(error, events)
                     return False
                 if error.event is not None:
                     events = self._without(events, error)
@@ -592,7 +593,7 @@ class ObjectRoom:
                 continue
             self._since.append(events or _NOTHING_CAME)
             return True
-        self._break(RuleError("one event after the other", None))
+        self._break(RuleError("one event after the other", None), events)
         return False
 
     def _show(self) -> tuple[int, bytes, dict[str, bytes]]:
@@ -661,17 +662,13 @@ class ObjectRoom:
         except Exception:
             log.exception("room %s can't go back to its last checkpoint", self.id)
             return False
-        simulation.outbox.clear()
-        simulation.answers.clear()
-        simulation.kicked.clear()
-        simulation.refused.clear()
-        simulation.wanted.clear()
+        simulation.forget_output()
         self.simulation = simulation
         for session in self.live:
             session.fresh, session.told = True, {}
         return True
 
-    def _break(self, error: RuleError) -> None:
+    def _break(self, error: RuleError, events: list[list[Any]]) -> None:
         if self.loop.dev and self._go_back():
             text = "".join(traceback.format_exception(error.__cause__ or error)).rstrip()
             self.fault = f"{error.what} raised; the room waits for a cure\n{text}"
@@ -679,7 +676,7 @@ class ObjectRoom:
             self.loop.wake(self)
             return
         log.error("room %s closes: %s raised again at the same point", self.id, error.what)
-        self.broken = True
+        self.broken, self.fatal = True, events
         self.over = "the room failed"
         self.loop.ended(self)
 

@@ -1,4 +1,5 @@
-"""Look into a journal: `verify` it, list what there is (`info`), or `export` some ticks.
+"""Look into a journal: `verify` it, list what there is (`info`), `export` some ticks, `debug` a
+rule in one of them, or `check` what edited rules would have done.
 
 PATH is a segment or a folder of them; of rooms of objects it is DATA_DIR/objects, and `--room`
 says which of them is meant. Whose rules to use follows from the journal, among the games
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import logging
 import sys
 import time
@@ -21,7 +21,7 @@ from ...games import catalogue
 from ...games.catalogue import GameError
 from ...games.game import Game
 from ...games.simulation import RuleError
-from .. import ledger
+from .. import ledger, room_tools
 from .export import as_json, cut
 from .folder import segments
 from .format import (
@@ -49,27 +49,39 @@ def main(arguments: list[str] | None = None) -> int:
         ("export", "some ticks, as lines of JSON or as a journal of their own"),
     ):
         one = commands.add_parser(name, help=summary)
-        one.add_argument("path", type=Path, metavar="PATH", help="a segment, or a folder of them")
-        one.add_argument("--room", metavar="ID", help="of rooms of objects: only this one")
+        _add_place(one)
         if name not in ("info", "list"):
             one.add_argument("--games", metavar="SPECS", help="as in the option GAMES")
     one.add_argument("--from", dest="first", type=int, required=True, metavar="TICK")
     one.add_argument("--to", dest="last", type=int, required=True, metavar="TICK")
     one.add_argument("--journal", type=Path, metavar="FILE", help="write a journal instead of JSON")
+    one = commands.add_parser("debug", help="stop Python's debugger in the rule at a tick")
+    _add_place(one)
+    one.add_argument("--tick", type=int, required=True, metavar="N")
+    one.add_argument("--games", "--game", metavar="SPECS", help="as in the option GAMES")
+    one = commands.add_parser("check", help="run it through edited rules: the first difference")
+    _add_place(one)
+    one.add_argument("--game", required=True, dest="games", metavar="SPEC", help="edited rules")
+    one.add_argument("--was", metavar="SPEC", help="the rules of then: to name the very field")
     options = parser.parse_args(arguments)
     try:
         if not segments(options.path):
             raise JournalError("there is no journal")
         if ledger.is_ledger(options.path):
-            return {"verify": _verify_rooms, "export": _export_room}.get(
-                options.command, _list_rooms
-            )(options)
+            return room_tools.COMMANDS[options.command](options)
+        if options.command in ("debug", "check"):
+            raise JournalError(f"{options.command} is for rooms of objects; this is of a crowd")
         return {"list": _info, "verify": _verify, "info": _info, "export": _export}[
             options.command
         ](options)
     except (JournalError, GameError, ConfigError, RuleError, OSError, ValueError) as error:
         print(f"{options.path}: {error}", file=sys.stderr)
         return 1
+
+
+def _add_place(one: argparse.ArgumentParser) -> None:
+    one.add_argument("path", type=Path, metavar="PATH", help="a segment, or a folder of them")
+    one.add_argument("--room", metavar="ID", help="of rooms of objects: only this one")
 
 
 def _game(options: argparse.Namespace) -> Game:
@@ -143,60 +155,6 @@ def _export(options: argparse.Namespace) -> int:
         file.write(MAGIC)
         for record in records:
             file.write(frame(pack(record)))
-    return 0
-
-
-# ------------------------------------------------------------------ rooms of objects
-
-
-def _chosen(options: argparse.Namespace) -> dict[str, ledger.Row]:
-    """The rooms that are meant, each with a game that is here."""
-    rooms = ledger.rooms_of(options.path)
-    if options.room is None:
-        return rooms
-    if options.room not in rooms:
-        raise JournalError(f"no room {options.room!r}; there are {', '.join(rooms) or 'none'}")
-    return {options.room: rooms[options.room]}
-
-
-def _list_rooms(options: argparse.Namespace) -> int:
-    for id, row in _chosen(options).items():
-        created = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.created))
-        print(f"room {id} of {row.game}: ticks {row.first} to {row.last} ({row.ticks} recorded), "
-              f"{row.kept} checkpoints, {row.joins} joins; begun {created}"
-              + (", closed" if row.closed else ""))  # fmt: skip
-    return 0
-
-
-def _verify_rooms(options: argparse.Namespace) -> int:
-    games = catalogue.load(options.games if options.games is not None else load().games)
-    fine = True
-    for id, row in _chosen(options).items():
-        found = ledger.check(games[row.game].game, options.path, id)
-        span = f" ({found.first} to {found.last})" if found.same else ""
-        print(f"room {id}: {found.same} ticks verified{span}")
-        if found.missing:
-            print(f"{found.missing} ticks are missing between them")
-        if found.difference:
-            print(f"first difference: {found.difference}")
-        fine = fine and not found.difference
-    return 0 if fine else 1
-
-
-def _export_room(options: argparse.Namespace) -> int:
-    if options.room is None:
-        raise JournalError("of which room? Name it with --room; `list` says which there are")
-    row = _chosen(options)[options.room]
-    if options.journal is None:
-        for tick in ledger.exported(options.path, options.room, options.first, options.last):
-            print(json.dumps(tick, default=repr))
-        return 0
-    games = catalogue.load(options.games if options.games is not None else load().games)
-    cut_ = ledger.cut(games[row.game].game, options.path, options.room, options.first, options.last)
-    with options.journal.open("xb") as file:
-        file.write(MAGIC)
-        for record in cut_:
-            file.write(frame(ledger.pack(record)))
     return 0
 
 
