@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..protocol import names, wire
 from ..protocol.wire import Close, ProtocolViolation
-from ..rooms.object_room import ObjectSession
+from ..rooms.object_session import ObjectSession
 from ..rooms.session import Session
 from ..transport.connection import Connection
 from .lobby import Lobby

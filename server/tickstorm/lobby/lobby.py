@@ -28,7 +28,8 @@ from ..rooms.census import Census
 from ..rooms.crowd_room import CrowdRoom
 from ..rooms.loop import Loop, close_code
 from ..rooms.meter import Meter, Shared
-from ..rooms.object_room import ObjectRoom, ObjectSession
+from ..rooms.object_room import ObjectRoom
+from ..rooms.object_session import ObjectSession
 from ..rooms.session import Session
 from ..services.scores import Scores
 from ..transport.connection import Connection
@@ -439,11 +440,12 @@ class Lobby:
 
     def _make_room(self) -> bool:
         """The server is full: who has been away the longest, in whatever room, has to go."""
-        away = [s for s in (room.longest_away() for room in self.rooms.values()) if s]
+        rooms = self.rooms.values()
+        away = [(s, room) for room in rooms if (s := room.longest_away()) is not None]
         if not away:
             return False
-        first = min(away, key=lambda session: session.away_since)
-        first.room.leave(first)  # type: ignore[arg-type]  # its own room takes it
+        first, room = min(away, key=lambda pair: pair[0].away_since)
+        room.leave(first)  # type: ignore[arg-type]  # its own room takes it
         return True
 
     def watch(

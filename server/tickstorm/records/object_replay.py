@@ -23,7 +23,7 @@ from ..games.simulation import CLOSE, TIME, RuleError
 from ..protocol import objects, wire
 from ..protocol.wire import Close, ProtocolViolation
 from ..replication.patches import pack
-from ..rooms.object_room import ObjectSession
+from ..rooms.object_session import ObjectSession
 from ..transport.connection import Connection
 from . import ledger
 from .journal import JournalError
@@ -98,7 +98,7 @@ class ObjectReplay:
     # ------------------------------------------------------------------ the viewer
 
     def spectate(self, name: str, connection: Connection) -> ReplaySession:
-        session = ReplaySession(self, os.urandom(8).hex(), name, "", False)  # type: ignore[arg-type]
+        session = ReplaySession(self, os.urandom(8).hex(), name, "", False)
         session.connection = connection
         connection.deadline = None
         self._session = session

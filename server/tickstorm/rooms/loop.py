@@ -209,10 +209,10 @@ class Loop:
 
         gevent.spawn(run)
 
-    def tell_fault(self, room: Member, text: str) -> None:
+    def tell_fault(self, live: list[Any], text: str) -> None:
         """In a development run, the author sees the traceback in the page, too."""
         if self.dev:
-            for session in room.live:
+            for session in live:
                 if session.connection is not None:
                     session.connection.push(objects.fault(text))
 
@@ -375,7 +375,7 @@ class Loop:
                 room.checkpoint()
         except TypeError as error:
             log.error("room %s closes: %s", room.id, error)
-            self.tell_fault(room, str(error))
+            self.tell_fault(room.live, str(error))
             room.broken, room.over = True, str(error)
             self.ended(room)
 

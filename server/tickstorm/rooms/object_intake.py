@@ -1,0 +1,111 @@
+"""What clients say in an object room: checked, and put in line for the room's next turn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..games.simulation import CALL
+from ..protocol import objects
+from ..protocol.objects import MOVE as MOVE_MESSAGE
+from ..protocol.wire import LEAVE as LEAVE_MESSAGE
+from ..protocol.wire import PING, SYNC, Close, ProtocolViolation, pong
+from .object_seats import ObjectSeats
+from .object_session import ObjectSession
+
+AHEAD = 16
+"""Ticks that an input may be early. What is earlier counts for the next tick."""
+
+EVENTS = 4096
+"""Events that may wait for the next tick of a room; what is beyond is dropped, counted."""
+
+
+def take(room: ObjectSeats, session: ObjectSession, payload: bytes) -> None:
+    """One message. Raises ProtocolViolation."""
+    room.heard += 1
+    session.budget -= 1
+    if session.budget < 0:
+        raise ProtocolViolation(Close.FLOOD, "too many messages")
+    kind = payload[1] if len(payload) > 1 and 0x90 <= payload[0] <= 0x9F else -1
+    try:
+        if kind == MOVE_MESSAGE:
+            _move(room, session, *objects.decode_move(payload))
+        elif kind == objects.CALL:
+            _call(room, session, len(payload), *objects.decode_call(payload))
+        else:
+            _other(room, session, kind, payload)
+    except ValueError as error:
+        raise ProtocolViolation(Close.MALFORMED, str(error)[:100]) from None
+
+
+def _move(room: ObjectSeats, session: ObjectSession, target: int, raw: bytes) -> None:
+    if raw == session.raw:
+        values = session.values
+    else:
+        arguments = room.game.input
+        if arguments is None or session.spectator:
+            raise ProtocolViolation(Close.MALFORMED, "nobody takes inputs from you here")
+        values = objects.decode_values(raw)
+        arguments.convert(values)
+        session.raw, session.values = raw, values
+    coming = room.simulation.tick + 1
+    slack = target - coming
+    if target > 0:
+        session.slack = slack if -32 <= slack <= 127 else objects.slack_byte(slack)
+    when = target if 0 <= slack < AHEAD else coming
+    if when >= session.newest:  # the latest wins
+        session.newest = when
+        if session.ahead or values is not session.last:  # else nothing will change
+            session.ahead[when] = values
+
+
+def _call(
+    room: ObjectSeats,
+    session: ObjectSession,
+    size: int,
+    name: str,
+    values: list[Any],
+    request: int | None,
+) -> None:
+    found = room.game.messages.get(name)
+    if found is None:
+        raise ValueError(f"there is no message {name[:40]!r}")
+    if session.spectator:
+        if request is not None:
+            room.answer(session, request, b"", "spectators only watch")
+        return
+    if size > found.most_bytes:
+        raise ValueError(f"{name}: {size} bytes, {found.most_bytes} are allowed")
+    found.arguments.convert(values)
+    now = room.loop.clock()
+    bucket = session.buckets.get(name)
+    if bucket is None:
+        bucket = session.buckets[name] = [2 * found.per_second, now]
+    bucket[0] = min(2 * found.per_second, bucket[0] + (now - bucket[1]) * found.per_second)
+    bucket[1] = now
+    if bucket[0] < 1 or len(room.waiting) >= EVENTS:
+        room.dropped += 1
+        if request is not None:
+            room.answer(session, request, b"", "not so fast")
+        return
+    bucket[0] -= 1
+    room.put([CALL, session.player, name, values, request])
+
+
+def _other(room: ObjectSeats, session: ObjectSession, kind: int, payload: bytes) -> None:
+    connection = session.connection
+    if kind == PING:
+        try:
+            time = objects.msgspec.msgpack.decode(payload, type=tuple[int, float | int])[1]
+        except objects.msgspec.ValidationError as error:
+            raise ValueError(f"ping: {error}") from None
+        if connection is not None:
+            room.loop.push(connection, pong(time, room.simulation.tick))
+    elif kind == SYNC:
+        session.budget -= 10
+        session.fresh = True
+        room.wake()
+    elif kind == LEAVE_MESSAGE:
+        room.leave(session)
+        raise ProtocolViolation(Close.DONE, "left")
+    else:
+        raise ValueError("no message of an object room")
