@@ -46,15 +46,14 @@ test: setup lint $(DOCS_READY) ## all tests, in a real browser too
 	@sh tests/nginx.sh
 	@sh deploy/packages.sh redis-server || true
 	@sh deploy/packages.sh promtool:prometheus || true
-	$(BIN)/python -m pytest -m 'not alone' --numprocesses 3 --dist loadfile
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
 
 test-fast: setup ## the tests that need no server and no browser, in under a minute
 	$(BIN)/python -m pytest -q server game tests/test_object_patches.py tests/test_house.py tests/test_snapshot.py tests/test_world.py tests/test_movement.py tests/test_combat.py tests/test_wire.py tests/test_inputs.py tests/test_seats.py tests/test_config.py
 
 marks: setup ## what is promised in absolute time, measured; wants the machine for itself
 	@mkdir -p results && rm -f results/marks.jsonl
-	MARKS=$(CURDIR)/results/marks.jsonl $(BIN)/python -m pytest -m alone tests; status=$$?; \
+	MARKS=$(CURDIR)/results/marks.jsonl $(BIN)/python -m pytest $$(grep -lE 'mark\(|pytest.mark.measured' tests/test_*.py); status=$$?; \
 	$(BIN)/python -m tests.marks results/marks.jsonl; exit $$status
 
 lint: setup ## style, common mistakes and types

@@ -96,7 +96,7 @@ class Cluster:
         return next(one for one in self.nodes if one is not node)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> float:
+def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> float:
     """Wait until it holds; returns how long that took, seconds."""
     began = time.monotonic()
     while not condition():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import time
 
 import msgpack
@@ -14,7 +13,7 @@ from clients.bots import wire
 from tests.live_server import LiveServer
 from tests.marks import mark
 from tests.raw_client import Neighbours, RawClient, connect, frame, read_all, request, upgrade
-from tests.test_wire import BYTES, WRONG
+from tests.wrong_bytes import BYTES, FRAMES, WRONG
 from tickstorm.lobby import tokens
 
 SECRET = "a secret of the tests"
@@ -54,38 +53,6 @@ def closed(arena, name):
 
 
 # ------------------------------------------------------------------ frames
-
-FRAMES = {
-    "the continuation that kills uWSGI's own WebSockets": (
-        bytes.fromhex("80 84 00000000 61626364"),
-        1002,
-    ),
-    "a continuation fragment of nothing": (frame(b"x", opcode=0, fin=False), 1002),
-    "an unmasked frame": (frame(wire.encode_sync(), masked=False), 1002),
-    "a text message": (frame(b"hello", opcode=1), 1003),
-    "a text message that is not UTF-8": (frame(b"\xff", opcode=1), 1003),
-    "a new message inside a fragmented one": (
-        frame(b"\x91", fin=False) + frame(wire.encode_sync()),
-        1002,
-    ),
-    "a plain input inside a fragmented message": (
-        frame(b"\x91", fin=False) + frame(wire.encode_input(0, 0, 1, 0, 0, 0, 0)),
-        1002,
-    ),
-    "a message of one byte too many": (frame(bytes(4097)), 1009),
-    "a message said to have 2**63 bytes": (frame(b"", length=1 << 63, width=8), 1009),
-    "a message said to have 2**64 - 1 bytes": (frame(b"", length=2**64 - 1, width=8), 1009),
-    "fragments of too many bytes in all": (
-        frame(bytes(3000), fin=False) + frame(bytes(1097), opcode=0),
-        1009,
-    ),
-    "a compressed frame": (frame(b"\xaa\x56\x4a\x2c\x00", rsv=4), 1002),
-    "a ping of 126 bytes": (frame(bytes(126), opcode=9), 1002),
-    "a ping in fragments": (frame(b"x", opcode=9, fin=False), 1002),
-    "garbage": (random.Random(1).randbytes(2000), 1002),
-    "an HTTP request": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1002),
-    "a TLS hello": (bytes.fromhex("1603010200010001fc0303") + bytes(500), 1002),
-}
 
 
 @pytest.mark.parametrize("joined", [False, True], ids=["before HELLO", "in the game"])

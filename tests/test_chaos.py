@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench import chaos
-
-pytestmark = pytest.mark.alone
+from tests.marks import mark
 
 ROOT = Path(__file__).parent.parent
 
@@ -40,7 +39,7 @@ def test_thirty_players_survive_a_kill_a_reload_a_stall_and_hostile_clients(tmp_
     assert (result["kills"], result["reloads"], result["stalls"]) == (1, 1, 1)
     assert result["players_resumed"] == result["players"] == 30
     assert result["resumes"] == result["resumes_expected"] == 60
-    assert result["ticks_lost_on_kill"] <= 1
+    mark("ticks lost on a kill", result["ticks_lost_on_kill"], high=1)
     assert result["ticks_lost_on_reload"] == 0
     assert result["scores_lost"] == result["states_lost"] == 0
     assert result["snapshots_compared"] > 30 * 2 * 4

@@ -20,11 +20,10 @@ from clients.bots.lobby import Lobby
 from tests.cluster import Cluster, NodeServer, wait_for
 from tests.live_server import ROOT
 from tests.lobby_client import Player, api, joined
-from tests.marks import mark
-
-pytestmark = pytest.mark.alone
+from tests.marks import STRICT, mark
 
 LEASE_S = 3.0
+PILOTS = 200 if STRICT else 60
 
 
 @pytest.fixture(scope="module")
@@ -171,8 +170,8 @@ def test_players_follow_a_drained_nodes_rooms_in_the_same_ships():
         assert cluster.other(old).health()["room_loads"][room]["tick"] > players[0].tick
 
 
-def test_a_rolling_restart_under_two_hundred_playing_bots_loses_nobody(tmp_path):
-    # Pilots steer and fire as other bots do, and look at nothing: two hundred that look would
+def test_a_rolling_restart_under_playing_bots_loses_nobody(tmp_path):
+    # Pilots steer and fire as other bots do, and look at nothing: so many that look would
     # need more of a core than there is beside two nodes, and what they measure is themselves.
     with Cluster(2, ROOM_PLAYERS=50, MAX_PLAYERS=400, EMPTY_SECONDS=600) as cluster:
         result = tmp_path / "bots.json"
@@ -182,18 +181,26 @@ def test_a_rolling_restart_under_two_hundred_playing_bots_loses_nobody(tmp_path)
             return sum(load["players"] - load["away"] for load in loads)
 
         bots = subprocess.Popen(
-            [sys.executable, "-m", "bench.pilots", "--lobby", cluster.page, "--players", "200"]
+            [
+                sys.executable,
+                "-m",
+                "bench.pilots",
+                "--lobby",
+                cluster.page,
+                "--players",
+                str(PILOTS),
+            ]
             + ["--seed", "1", "--json", str(result)],
             stdout=subprocess.DEVNULL,
             cwd=ROOT,
         )
         try:
-            wait_for(lambda: playing() == 200, 60)
+            wait_for(lambda: playing() == PILOTS, 60)
             for node in reversed(cluster.nodes):  # the lobby that the bots ask is the last
                 node.signal(signal.SIGHUP)
                 wait_for(lambda node=node: node.starts() == 2, 30)
                 node.wait_until_up()
-                wait_for(lambda: playing() == 200, 30)
+                wait_for(lambda: playing() == PILOTS, 30)
             bots.send_signal(signal.SIGTERM)
             bots.wait(30)
         finally:
@@ -201,9 +208,9 @@ def test_a_rolling_restart_under_two_hundred_playing_bots_loses_nobody(tmp_path)
             bots.wait()
         tally = json.loads(result.read_text())
         assert tally["errors"] == 0, tally["error_messages"]
-        assert tally["connected"] == 200
+        assert tally["connected"] == PILOTS
         # The node that goes last has everyone; the first one had its share.
-        assert tally["reconnects"] > 200 and tally["resumed"] == tally["reconnects"]
+        assert tally["reconnects"] > PILOTS and tally["resumed"] == tally["reconnects"]
         assert tally["scores_lost"] == 0
         # It takes 250 ms on a quiet machine with two cores.
         mark("pause of a rolling restart, ms", tally["pause_ms_max"], high=1000)
@@ -216,6 +223,8 @@ def test_a_killed_nodes_rooms_come_back_elsewhere_from_their_last_shared_checkpo
     with Cluster(2) as cluster:
         room = create(cluster.page, name="Survivor")
         player = joined(cluster.page, room=room["room"])
+        player.see()
+        first = player.tick
         node = next(one for one in cluster.nodes if one.name == player.place["node"])
         cluster.page = cluster.other(node).page
         player.listen(seconds=4)  # a checkpoint is shared every three seconds
@@ -234,12 +243,14 @@ def test_a_killed_nodes_rooms_come_back_elsewhere_from_their_last_shared_checkpo
         back.see()
         assert back.welcome["resumed"] and back.welcome["slot"] == player.welcome["slot"]
         # No more than the time between two shared checkpoints was played in vain.
-        assert player.tick - back.tick <= 20 * (3.0 + 1.5)
+        mark("ticks lost with a node", player.tick - back.tick, high=20 * (3.0 + 1.5))
+        assert back.tick > first
         wait_for(lambda: all(r["room"] != node.name for r in cluster.rooms().values()))
 
 
 def test_a_node_that_was_halted_gives_up_what_others_have_by_now():
-    with Cluster(2) as cluster:
+    # Its own watchdog would end a worker that was halted for longer.
+    with Cluster(2, WATCHDOG_SECONDS=0) as cluster:
         room = create(cluster.page)
         player = joined(cluster.page, room=room["room"])
         node = next(one for one in cluster.nodes if one.name == player.place["node"])
@@ -285,8 +296,8 @@ def test_without_redis_games_go_on_and_joins_say_why_they_wait():
         wait_for(lambda: cluster.nodes[0].health()["directory"] == "does not answer")
         player.see()
         before = player.tick
-        player.listen(seconds=4)  # longer than a lease
-        assert player.code is None and player.tick - before > 60
+        # 80 ticks take four seconds at least: longer than a lease.
+        assert player.listen(lambda: player.tick - before > 80, seconds=60)
         cluster.redis.start()
         wait_for(lambda: len(cluster.rooms()) == 2)
         assert cluster.rooms()[player.welcome["room"]]["players"] == 1
@@ -303,11 +314,13 @@ def test_a_hanging_redis_holds_up_joins_and_no_tick(cluster):
     try:
         status, answer = api(cluster.page, "POST", "/api/join", {"quick": True})
         assert (status, answer["error"]) == (503, "directory")
-        player.listen(seconds=1.5)
+        player.see()
+        begun = player.tick
+        assert player.listen(lambda: player.tick - begun > 30, seconds=60)
     finally:
         cluster.redis.go_on()
-    after = node.health()
-    assert after["stats"]["skipped_ticks"] == before["stats"]["skipped_ticks"]
+    skipped = node.health()["stats"]["skipped_ticks"] - before["stats"]["skipped_ticks"]
+    mark("ticks skipped while Redis hangs", skipped, high=0)
     assert player.code is None
     wait_for(lambda: api(cluster.page, "POST", "/api/join", {"quick": True})[0] == 200)
     player.leave()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import socket
 import time
 from contextlib import contextmanager
@@ -18,27 +17,10 @@ from websockets.uri import parse_uri
 
 from clients.bots import wire as bots
 from tests.arena import INPUTS
+from tests.faked_socket import Socket
 from tickstorm.protocol.wire import Close, ProtocolViolation
 from tickstorm.transport import connection as module
 from tickstorm.transport.connection import Connection
-
-
-class Socket:
-    """The connection's socket, except that `send` takes only what the test allows."""
-
-    def __init__(self, connection):
-        self._send = connection.send
-        self.takes: int | None = None  # bytes in all; None: any number
-        connection.send = self.send
-
-    def send(self, data):
-        if self.takes is None:
-            return self._send(data)
-        if self.takes == 0:
-            raise BlockingIOError(errno.EAGAIN, "full")
-        sent = self._send(data[: self.takes])
-        self.takes -= sent
-        return sent
 
 
 class Client:

@@ -16,8 +16,6 @@ from tests.live_server import ROOT, free_port
 from tests.lobby_client import Player, api, joined, playing
 from tests.marks import mark
 
-pytestmark = pytest.mark.alone
-
 pytest_plugins = ["tests.browser", "tests.pages"]
 
 WATCH_GAPS = """() => {

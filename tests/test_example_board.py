@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.example_steps import reads
-from tests.test_recovery import kill_worker
+from tests.watched import kill_worker
 
 pytest_plugins = ["tests.browser", "tests.example_pages"]
 

@@ -1,10 +1,8 @@
 """Attacks on the real server, each with 50 honest bots beside it that must hardly notice.
 
-One server and one crowd for all: first the crowd plays undisturbed, then each attack
-runs for some seconds. Whatever it does, no bot loses its connection, and the bots' p99
-snapshot gap stays within 1.5 times the undisturbed one. A machine has moments of its
-own: an attack that seems to slow the bots is tried up to three times, with a quiet
-stretch measured just before each, and has to pass once.
+One server and one crowd for all. Whatever an attack does, no bot loses its connection or sees
+an error, each goes on getting snapshots, and the worker stays alive and logs no traceback.
+`make marks` measures too: the bots' p99 snapshot gap against an undisturbed stretch just before.
 """
 
 from __future__ import annotations
@@ -25,18 +23,14 @@ import pytest
 
 from clients.bots import wire
 from tests.live_server import LiveServer
-from tests.marks import mark
+from tests.marks import STRICT, mark
 from tests.raw_client import ROOT, RawClient, connect, frame, request, upgrade
-from tests.test_bad_input import FRAMES
-from tests.test_wire import BYTES
+from tests.wrong_bytes import BYTES, FRAMES
 from tickstorm.lobby import tokens
 
-pytestmark = pytest.mark.alone
-
 BOTS = 50
-ATTACK_S = 2.0
+ATTACK_S = 2.0 if STRICT else 1.0
 QUIET_S = 2.0
-RATIO = 1.5
 SECRET = "a secret of the tests"
 
 
@@ -68,9 +62,8 @@ class Crowd:
         time.sleep(max(0.0, began + seconds - time.monotonic()))
         self._process.stdin.write("end\n")
         self._process.stdin.flush()
-        connected, reconnects, errors, p99, snapshots = self._line()
+        connected, reconnects, errors, p99 = self._line()  # or a bot gets no snapshots any more
         assert (int(connected), int(reconnects), int(errors)) == (BOTS, 0, 0)
-        assert int(snapshots) > 0
         return float(p99)
 
     def stop(self) -> None:
@@ -83,7 +76,7 @@ class Siege:
         self.live, self.crowd, self.port = live, crowd, live.port
         self.worker = live.log().count("spawned uWSGI worker")
 
-    def endures(self, attack) -> None:
+    def endures(self, name: str, attack) -> None:
         """`attack(until)` runs in a thread until then (monotonic s)."""
 
         def run():
@@ -100,16 +93,9 @@ class Siege:
             thread.join(ATTACK_S + 15)
             assert not thread.is_alive() and not errors, errors
 
-        measured = []
-        for _ in range(3):
-            quiet = self.crowd.gap_ms(QUIET_S)
-            besieged = self.crowd.gap_ms(ATTACK_S, run)
-            measured.append((quiet, besieged))
-            if besieged <= RATIO * quiet:
-                break
-        else:
-            pytest.fail(f"p99 gaps, undisturbed and under attack, in ms: {measured}")
-        print(f"p99 gaps, undisturbed and under attack, in ms: {measured}")
+        quiet = self.crowd.gap_ms(QUIET_S) if STRICT else 1.0
+        besieged = self.crowd.gap_ms(ATTACK_S, run)
+        mark(f"p99 gap beside {name}, to the undisturbed one", besieged / quiet, high=1.5)
         assert self.live.health()["status"] == "ok"
         log = self.live.log()
         assert "Respawned" not in log and "Traceback" not in log and "Error" not in log, log[-3000:]
@@ -173,7 +159,7 @@ def test_the_frames_that_crash_other_servers(siege):
         for i in paced(until, 60):
             attempt(dead_end, siege.port, kinds[i % len(kinds)])
 
-    siege.endures(attack)
+    siege.endures("the frames that crash other servers", attack)
 
 
 def test_random_bytes_and_fuzzed_messages_by_the_ten_thousand(siege):
@@ -202,13 +188,14 @@ def test_random_bytes_and_fuzzed_messages_by_the_ten_thousand(siege):
 
     def attack(until):
         nonlocal sent
-        for i in paced(until, 60):
+        i = 0
+        while sent < 10_000 or time.monotonic() < until:
+            i += 1
             hello = frame(wire.encode_hello("fuzz")) if i % 2 else b""
             attempt(dead_end, siege.port, hello + batches[i % len(batches)])
             sent += 200
 
-    siege.endures(attack)
-    assert sent >= 10_000, sent
+    siege.endures("random bytes and fuzzed messages by the ten thousand", attack)
 
 
 def test_huge_and_deeply_nested_messages(siege):
@@ -220,7 +207,7 @@ def test_huge_and_deeply_nested_messages(siege):
         for i in paced(until, 60):
             attempt(dead_end, siege.port, bombs[i % len(bombs)])
 
-    siege.endures(attack)
+    siege.endures("huge and deeply nested messages", attack)
 
 
 def test_frames_marked_as_compressed(siege):
@@ -230,23 +217,23 @@ def test_frames_marked_as_compressed(siege):
         for _ in paced(until, 60):
             attempt(dead_end, siege.port, data)
 
-    siege.endures(attack)
+    siege.endures("frames marked as compressed", attack)
 
 
 # ------------------------------------------------------------------ floods
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        frame(wire.encode_input(0, 0, 1, 0, 0, 0, 0)),
-        frame(b"x" * 125, opcode=9),
-        frame(b"", opcode=9),
-        frame(wire.encode_sync()),
-    ],
-    ids=["inputs", "pings", "empty pings", "syncs"],
-)
-def test_floods_at_line_rate(siege, message):
+FLOODS = {
+    "inputs": frame(wire.encode_input(0, 0, 1, 0, 0, 0, 0)),
+    "pings": frame(b"x" * 125, opcode=9),
+    "empty pings": frame(b"", opcode=9),
+    "syncs": frame(wire.encode_sync()),
+}
+
+
+@pytest.mark.parametrize("what", FLOODS)
+def test_floods_at_line_rate(siege, what):
+    message = FLOODS[what]
     block = message * (60_000 // len(message))
 
     def attack(until):
@@ -268,7 +255,7 @@ def test_floods_at_line_rate(siege, message):
                         sock.close()
                 time.sleep(0.005)  # the attacker shares this machine with the server
 
-    siege.endures(attack)
+    siege.endures(f"floods at line rate, {what}", attack)
 
 
 # ------------------------------------------------------------------ sockets
@@ -299,7 +286,7 @@ def test_slow_headers_on_hundreds_of_sockets(siege):
                 honest.close_code()
             mark("joining beside slow requests, s", time.monotonic() - began, high=3)
 
-    siege.endures(attack)
+    siege.endures("slow headers on hundreds of sockets", attack)
     assert siege.live.health()["refused"]["overdue"] > 0
 
 
@@ -312,7 +299,7 @@ def test_slow_handshakes_that_never_say_hello(siege):
                     sock.sendall(upgrade(siege.port))
                     silent.append(sock)
 
-    siege.endures(attack)
+    siege.endures("slow handshakes that never say hello", attack)
 
 
 def test_a_storm_of_connecting_and_dropping(siege):
@@ -328,7 +315,7 @@ def test_a_storm_of_connecting_and_dropping(siege):
                 attempt(sock.sendall, requests[i % len(requests)])
                 sock.close()
 
-    siege.endures(attack)
+    siege.endures("a storm of connecting and dropping", attack)
 
 
 def test_readers_that_never_read(siege):
@@ -346,7 +333,7 @@ def test_readers_that_never_read(siege):
                 sock = mute[i % len(mute)]
                 attempt(sock.send, sync)
 
-    siege.endures(attack)
+    siege.endures("readers that never read", attack)
 
 
 # ------------------------------------------------------------------ lies
@@ -372,7 +359,7 @@ def test_stolen_expired_forged_and_replayed_tokens(siege):
                 data = frame(wire.encode_hello("thief", lies[i % len(lies)]))
                 attempt(dead_end, siege.port, data)
 
-        siege.endures(attack)
+        siege.endures("stolen expired forged and replayed tokens", attack)
         owner.read(0.5)
         assert owner.close is None, "none of these was the owner's session"
         # A stolen token is a key: the newest socket wins, and the other is told so.
@@ -413,7 +400,7 @@ def test_foreign_pages_odd_methods_and_paths_that_climb(siege):
                 answers.add(answer[0])
                 assert b"root:" not in answer[2] and b"tick_hz" not in answer[2]
 
-    siege.endures(attack)
+    siege.endures("foreign pages odd methods and paths that climb", attack)
     assert 101 not in answers and 200 not in answers, answers
 
 

@@ -93,6 +93,30 @@ def test_the_engine_imports_no_game_and_nobody_who_uses_it(name):
     assert not {module.split(".")[0] for module in named} & FORBIDDEN
 
 
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+PUBLIC_ALL_THE_SAME = {"_replace", "_asdict", "_fields"}  # of named tuples
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)
+def test_tests_import_no_other_test_and_touch_nothing_private(path):
+    """What is shared lies in helper modules beside them; what must be seen is public."""
+    tree = ast.parse(path.read_text())
+    imported = Imports(f"tests.{path.stem}", path).found
+    assert not [name for name in imported if name.startswith("tests.test_")]
+    private = []
+    for node in ast.walk(tree):
+        of_its_own = isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("self", "cls")
+        if isinstance(node, ast.Attribute) and not of_its_own:
+            private.append(node.attr)
+        elif isinstance(node, ast.ImportFrom):
+            private += [alias.name for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("setattr"):
+            named = [ast.literal_eval(a) for a in node.args if isinstance(a, ast.Constant)]
+            private += [name.split(".")[-1] for name in named if isinstance(name, str)]
+    private = [name for name in private if name.startswith("_") and not name.startswith("__")]
+    assert set(private) <= PUBLIC_ALL_THE_SAME
+
+
 def test_bots_and_benchmarks_import_no_game():
     for name, path in modules().items():
         if name.startswith(("clients", "bench")):

@@ -19,7 +19,7 @@ from clients.bots.connection import Connection, Dropped
 from clients.bots.wire import SNAPSHOT, WELCOME, KnownWorld, decode, encode_hello
 from tests.live_server import LiveServer
 from tests.recorded_match import Match
-from tests.test_recovery import Watched, folder
+from tests.watched import Watched, folder
 from tickstorm.records import journal, replay
 from tickstorm.records.journal import CHECKPOINT, TICK
 from tickstorm.records.journal.format import MAGIC, frame, pack
@@ -249,7 +249,7 @@ def test_time_cannot_be_turned_in_a_live_room(played):
     assert dropped.value.code == 4000
 
 
-@pytest.mark.alone
+@pytest.mark.measured
 def test_viewers_cost_the_players_no_tick(played, viewer):
     before = json.load(urllib.request.urlopen(f"{played.page}healthz"))["stats"]["skipped_ticks"]
     with Watched(played, 3):

@@ -21,9 +21,9 @@ import game
 from clients.bots import wire
 from game.schema import BUTTON_FIRE, BUTTON_THRUST
 from tests.arena import GAMES
+from tests.faked_socket import Socket
 from tests.io_uring import WAYS
 from tests.raw_client import frame
-from tests.test_connection import Socket
 from tickstorm.config import load
 from tickstorm.lobby.conversation import Conversation
 from tickstorm.lobby.lobby import Lobby

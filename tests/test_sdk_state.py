@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_object_patches import GAME, payload_of, seen_by
+from tests.wild_room import GAME, payload_of, seen_by
 from tickstorm.client.state import Ref
 from tickstorm.games.simulation import JOIN, LEAVE, Simulation
 from tickstorm.protocol import objects

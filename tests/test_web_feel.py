@@ -1,144 +1,28 @@
-"""The feel, measured: the page's client in Chromium against a real server, near and far."""
+"""The feel: the page's client in Chromium against a real server, near and far.
+
+What a test measures here is for `make marks`; what is true however slow the machine is, for
+every run.
+"""
 
 from __future__ import annotations
-
-import time
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
-from clients.bots.conditioner import Conditioner, Conditions
+from clients.bots.conditioner import Conditions
 from game.schema import POSITION_STEP
-from tests.live_server import LiveServer
-from tests.marks import mark
-
-pytestmark = pytest.mark.alone
+from tests.marks import STRICT, mark
+from tests.pilot import WANDER, game_behind, piloted, record
 
 pytest_plugins = ["tests.browser"]
 
 TRAIN = Conditions(latency_ms=75, jitter_ms=20, stall_percent=1, stall_ms=200)
 """150 ms there and back, 20 ms of jitter, and 1 % of what is sent held up for 200 ms."""
 
-SETTLE_S = 4
-
-# A pilot in the page: one client, a frame loop, and a record of all that was drawn and told.
-PILOT = """async ({url, name}) => {
-  const {Client} = await import('/client.js');
-  const pilot = window.pilot = {
-    statuses: [], frames: [], told: [], input: {move: 0, aim: 0}, steer: null, recording: false,
-  };
-  const client = pilot.client = new Client({
-    url, name, onStatus: ({state, text}) => pilot.statuses.push([state, text]),
-  });
-  const watched = new WeakSet();
-  const watch = (session) => {
-    if (!session?.interpolation || watched.has(session)) return;
-    watched.add(session);
-    const push = session.interpolation.push.bind(session.interpolation);
-    session.interpolation.push = (tick, known) => {
-      if (pilot.recording) {
-        const {x, y, flags} = known.columns;
-        for (let i = 0; i < known.count; i++) {
-          const id = known.ids[i];
-          pilot.told.push([tick, id, known.generation[id], flags[id] & 1, x[id] / 2, y[id] / 2]);
-        }
-      }
-      push(tick, known);
-    };
-  };
-  const start = performance.now();
-  const frame = (now) => {
-    requestAnimationFrame(frame);
-    watch(client.session);
-    if (pilot.steer) pilot.input = pilot.steer((now - start) / 1000);
-    client.setInput({thrust: false, boost: false, fire: false, ...pilot.input});
-    client.sample(now);
-    const {scene, session} = client;
-    if (pilot.recording) {
-      const tick = session.playback.tickAt(now);
-      for (let i = 0; i < scene.ships.count; i++) {
-        if (i === scene.ships.ownIndex) continue;
-        pilot.frames.push([now, tick, scene.ships.id[i], scene.ships.x[i], scene.ships.y[i]]);
-      }
-    }
-    scene.fx.length = scene.feed.length = scene.chat.length = scene.notices.length = 0;
-  };
-  requestAnimationFrame(frame);
-  client.join(name);
-}"""
-
-# Another course, throttle and trigger every 0.4 s, the same in each run.
-WANDER = """() => {
-  pilot.steer = (s) => {
-    const k = Math.floor(s * 2);
-    const roll = (n) => (Math.imul(k + n, 2654435761) >>> 16) / 65536;
-    return {
-      move: roll(1) * 6.283, aim: roll(2) * 6.283 + s,
-      thrust: roll(3) < 0.7, boost: roll(4) < 0.3, fire: roll(5) < 0.3,
-    };
-  };
-}"""
-
-BEGIN = """() => {
-  const {stats} = pilot.client;
-  pilot.recording = true;
-  pilot.since = {at: performance.now(), snapshots: stats.snapshots, corrections: stats.corrections};
-}"""
-
-END = """() => {
-  const {stats} = pilot.client;
-  const now = performance.now();
-  pilot.recording = false;
-  const since = (series) => {
-    const values = [];
-    series.each(now, (age, value) => { if (now - age > pilot.since.at) values.push(value); });
-    return values;
-  };
-  const result = {
-    snapshots: stats.snapshots - pilot.since.snapshots,
-    corrections: stats.corrections - pilot.since.corrections,
-    sizes: since(stats.correction), slack: since(stats.slack), delay: since(stats.delay),
-    rtt: since(stats.rtt), frames: pilot.frames, told: pilot.told,
-  };
-  pilot.frames = [];
-  pilot.told = [];
-  return result;
-}"""
-
-PLAYING = "() => pilot.client.status.state === 'playing' && pilot.client.scene.self.alive"
+SETTLE_S = 4 if STRICT else 1
 
 
-@contextmanager
-def piloted(browser, web, url: str, name: str = "Ada"):
-    """A page in which `PILOT` plays at `url`."""
-    context = browser.new_context()
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{web}/blank.html")
-    page.evaluate(PILOT, {"url": url, "name": name})
-    page.wait_for_function(PLAYING)
-    yield page
-    context.close()
-    assert not errors, errors
-
-
-@contextmanager
-def game_behind(conditions: Conditions, **options):
-    """A real server, and a way to it: ``(server, conditioner, url)``."""
-    with LiveServer(**{"ALLOWED_ORIGINS": "*", "ORBS": 0, **options}) as server:
-        with Conditioner(("127.0.0.1", server.port), conditions, seed=4) as way:
-            yield server, way, f"ws://{way.host}:{way.port}/ws"
-
-
-def record(page, seconds: float) -> dict:
-    """What the stats say of the next seconds, ten at most."""
-    page.evaluate(BEGIN)
-    page.wait_for_timeout(seconds * 1000)
-    return page.evaluate(END)
-
-
+@pytest.mark.measured
 def test_on_a_quiet_network_nothing_is_corrected_but_what_came_late(browser, web):
     with game_behind(Conditions()) as (_, _, url), piloted(browser, web, url) as page:
         page.evaluate(WANDER)
@@ -146,12 +30,12 @@ def test_on_a_quiet_network_nothing_is_corrected_but_what_came_late(browser, web
         seen = record(page, 9)
     late = sum(slack < 0 for slack in seen["slack"])
     print(f"quiet: {seen['snapshots']} snapshots, {late} late, {seen['corrections']} corrections")
-    assert seen["snapshots"] > 0
     # A busy machine may delay an input past its tick; nothing else may differ.
     mark("corrections on a quiet network beyond what came late", seen["corrections"] - late, high=0)
     mark("late inputs on a quiet network, share", late / seen["snapshots"], high=0.02)
 
 
+@pytest.mark.measured
 def test_at_150_ms_with_jitter_and_stalls_corrections_are_rare_and_small(browser, web):
     with game_behind(TRAIN) as (_, _, url), piloted(browser, web, url) as page:
         page.evaluate(WANDER)
@@ -166,11 +50,11 @@ def test_at_150_ms_with_jitter_and_stalls_corrections_are_rare_and_small(browser
         f"largest {sizes.max(initial=0):.1f}; rtt {np.median(runs[-1]['rtt']):.0f} ms, "
         f"delay {np.median(runs[-1]['delay']):.0f} ms, late {np.mean(slack < 0):.1%}"
     )
-    assert snapshots > 0
     mark("visible corrections at 150 ms, share", visible / snapshots, high=0.01)
     mark("largest correction at 150 ms, units", sizes.max(initial=0), high=30)
 
 
+@pytest.mark.measured
 def test_the_own_ship_answers_within_two_frames_of_a_key_at_150_ms(browser, web):
     with game_behind(TRAIN) as (_, _, url), piloted(browser, web, url) as page:
         page.wait_for_timeout(1500)
@@ -209,6 +93,7 @@ def true_paths(told: list) -> dict:
     return {ship: np.array(rows, float) for ship, rows in paths.items()}
 
 
+@pytest.mark.measured
 def test_others_never_fly_backwards_and_stay_near_their_true_path_at_150_ms(browser, web):
     options = {"BOTS": 12, "WORLD_SIZE": 2048, "ORBS": -1, "SEED": 3}
     with game_behind(TRAIN, **options) as (_, _, url), piloted(browser, web, url) as page:
@@ -248,7 +133,6 @@ def test_others_never_fly_backwards_and_stay_near_their_true_path_at_150_ms(brow
         f"max {distance.max():.1f} units; largest step back {max(0, backward.max()):.2f}; "
         f"delay {np.median(seen['delay']):.0f} ms"
     )
-    assert len(distance) > 0
     mark("others from their true path, p95, units", np.quantile(distance, 0.95), high=2)
     mark("others from their true path, most, units", distance.max(), high=60)
     mark("others backwards, units", backward.max(), high=2 * POSITION_STEP)
@@ -258,11 +142,11 @@ def test_an_own_shot_appears_at_once_and_the_server_confirms_it(browser, web):
     with game_behind(Conditions(latency_ms=75)) as (_, _, url), piloted(browser, web, url) as page:
         page.wait_for_timeout(SETTLE_S * 1000)
         seen = page.evaluate(
-            """async () => {
+            """async (count) => {
               const {client} = pilot;
               const nextFrame = () => new Promise((done) => requestAnimationFrame(done));
               const volleys = [];
-              for (let i = 0; i < 8; i++) {
+              for (let i = 0; i < count; i++) {
                 const {shots, size, view} = client.scene;
                 const aim = Math.atan2(size / 2 - view.y, size / 2 - view.x);  // far from the edge
                 pilot.input = {move: 0, aim, fire: true};
@@ -277,7 +161,8 @@ def test_an_own_shot_appears_at_once_and_the_server_confirms_it(browser, web):
                 volleys.push(first);
               }
               return volleys;
-            }"""
+            }""",
+            8 if STRICT else 3,
         )
     print(
         "shots: frames until shown",
@@ -295,79 +180,12 @@ def test_an_own_shot_appears_at_once_and_the_server_confirms_it(browser, web):
     mark("an own shot is confirmed, ms", max(confirmed), 100, 350)
 
 
-def test_a_dropped_connection_comes_back_by_itself_in_the_same_ship(browser, web):
-    with game_behind(Conditions()) as (server, way, url), piloted(browser, web, url) as page:
-        slot = page.evaluate("() => pilot.client.scene.self.slot")
-        page.evaluate("() => pilot.client.session.mark = 1")
-        way.drop_connections()
-        page.wait_for_function("() => pilot.client.status.state === 'reconnecting'", timeout=30_000)
-        page.wait_for_function(PLAYING, timeout=30_000)
-        assert page.evaluate("() => pilot.client.session.mark") is None, "it is another stay"
-        assert page.evaluate("() => pilot.client.scene.self.slot") == slot
-        assert server.health()["players"] == 1
-        states = [state for state, _ in page.evaluate("() => pilot.statuses")]
-        assert states[-4:] == ["reconnecting", "reconnecting", "joining", "playing"]
-        assert all(
-            text for state, text in page.evaluate("() => pilot.statuses") if "ing" not in state
-        )
-
-
-def test_a_silent_network_is_noticed_and_play_goes_on_when_it_speaks_again(browser, web):
-    with game_behind(Conditions()) as (_, way, url), piloted(browser, web, url) as page:
-        way.pause()
-        page.wait_for_function("() => pilot.client.status.state === 'reconnecting'", timeout=30_000)
-        assert page.evaluate("() => pilot.client.status.text") == "Waiting for the server …"
-        way.resume()
-        page.wait_for_function(PLAYING, timeout=30_000)
-
-
-def test_a_tab_that_was_frozen_is_back_in_play_without_a_reload(browser, web):
-    with game_behind(Conditions()) as (_, _, url), piloted(browser, web, url) as page:
-        slot = page.evaluate("() => pilot.client.scene.self.slot")
-        tools = page.context.new_cdp_session(page)
-        tools.send("Page.setWebLifecycleState", {"state": "frozen"})
-        time.sleep(4)
-        tools.send("Page.setWebLifecycleState", {"state": "active"})
-        page.wait_for_function(PLAYING, timeout=30_000)
-        page.wait_for_timeout(1500)
-        behind = page.evaluate(
-            """() => {
-              const {world, playback} = pilot.client.session;
-              return world.tick - playback.tickAt(performance.now());
-            }"""
-        )
-        assert page.evaluate("() => pilot.client.scene.self.slot") == slot
-        mark("ticks behind after a frozen tab", behind, -2, 6)
-        assert record(page, 2)["snapshots"] > 0
-
-
-def test_after_the_server_restarts_the_page_plays_on_without_help(browser, web):
-    with game_behind(Conditions()) as (server, _, url), piloted(browser, web, url) as page:
-        server.stop()
-        page.wait_for_function("() => pilot.client.status.state === 'reconnecting'", timeout=30_000)
-        server.start()
-        page.wait_for_function(PLAYING, timeout=30_000)
-        page.evaluate("() => pilot.client.leave()")
-        assert page.evaluate("() => pilot.client.status") == {"state": "closed", "text": ""}
-        assert page.evaluate("() => Object.keys(sessionStorage)") == []
-
-
-def test_the_token_lies_in_this_tabs_session_storage_only(browser, web):
-    with game_behind(Conditions()) as (_, _, url), piloted(browser, web, url) as page:
-        stores = page.evaluate(
-            "() => [Object.values(sessionStorage), localStorage.length, document.cookie]"
-        )
-        (token,), kept, cookie = stores
-        assert len(token) > 16 and kept == 0 and cookie == ""
-        assert token not in page.content() and token not in page.url
-
-
 def test_an_orb_is_taken_when_the_drawn_ship_touches_it_and_the_score_follows(browser, web):
     with game_behind(Conditions(latency_ms=75), ORBS=-1) as (_, _, url):
         with piloted(browser, web, url) as page:
             page.wait_for_timeout(SETTLE_S * 1000)
             seen = page.evaluate(
-                """async () => {
+                """async (ms) => {
                   const {scene} = pilot.client;
                   const nextFrame = () => new Promise((done) => requestAnimationFrame(done));
                   pilot.touches = [];
@@ -384,15 +202,12 @@ def test_an_orb_is_taken_when_the_drawn_ship_touches_it_and_the_score_follows(br
                     const move = Math.atan2(orbs.y[best] - view.y, orbs.x[best] - view.x);
                     return {move, aim: 0, thrust: true};
                   };
-                  const until = performance.now() + 8000;
-                  while (performance.now() < until) await nextFrame();
-                  pilot.steer = () => ({move: 0, aim: 0});
-                  const touched = pilot.nearest;
-                  await new Promise((done) => setTimeout(done, 1500));
-                  return {nearest: touched, score: scene.self.score, taken: scene.orbs.count};
-                }"""
+                  const until = performance.now() + ms;
+                  while (performance.now() < until || !scene.self.score) await nextFrame();
+                  return {nearest: pilot.nearest, score: scene.self.score};
+                }""",
+                8000 if STRICT else 0,
             )
     print(f"orbs: score {seen['score']}, nearest orb ever drawn {seen['nearest']:.1f} units away")
-    assert seen["score"] > 0
     # A frame of flight within the reach of 40 units, and no more.
     mark("nearest orb ever drawn, units", seen["nearest"], low=25)

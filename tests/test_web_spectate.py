@@ -8,7 +8,7 @@ import gevent
 import pytest
 
 from tests.live_server import LiveServer
-from tests.test_recovery import Watched
+from tests.watched import Watched
 
 pytest_plugins = ["tests.browser"]
 

@@ -13,7 +13,7 @@ import pytest
 import game
 from clients.bots import wire as bots
 from tests.arena import LAYOUT
-from tests.test_snapshot import DECLARATION, KINDS, Fake, Viewer, encode_for
+from tests.crowd_views import DECLARATION, KINDS, Fake, Viewer, encode_for
 from tickstorm.protocol import wire as server
 from tickstorm.replication.history import KindHistory
 from tickstorm.replication.interest import Grid

@@ -24,6 +24,7 @@ from websockets.uri import parse_uri
 import game
 from clients.bots import wire as bots
 from tests.arena import LAYOUT
+from tests.wrong_bytes import BYTES, WRONG
 from tickstorm.games.world import KindView
 from tickstorm.protocol import wire
 from tickstorm.protocol.wire import Close, ProtocolViolation
@@ -312,20 +313,6 @@ def test_a_message_of_the_right_shape_is_read(message):
     assert wire.decode(msgpack.packb(message)) == message
 
 
-WRONG = [
-    None, 7, "text", {}, {1: 2}, [], [None], ["1"], [1.0], [True], [True, 1.5], [0], [8], [16],
-    [255], [-1], [2**64 - 1], [[1]], [1], [1, 1, 0, "Ada", None], [1, 1, 0, "Ada", None, {}, 0],
-    [1, "1", 0, "Ada", None, {}], [1, 1, 0, b"Ada", None, {}], [1, 1, 0, None, None, {}],
-    [1, 1, 0, "Ada", 5, {}], [1, 1, 0, "Ada", None, None], [1, 1, 0, "Ada", None, []],
-    [1, True, 0, "Ada", None, {}], [1, 1.0, 0, "Ada", None, {}], [1, 1, None, "Ada", None, {}],
-    [2], [2, "x" * 16], [2, bytes(16), 1],
-    [2, [0] * 16],
-    [3], [3, None], [3, b"gg"], [3, 5], [3, "a", "b"], [3, ["gg"]],
-    [4], [4, None], [4, "now"], [4, True], [4, 1, 2], [5, 1], [6, None],
-    [7], [7, 1.5], [7, "1"], [7, True], [7, 1, 2, 3], [7, None, None], [7, [1, 2]],
-]  # fmt: skip
-
-
 @pytest.mark.parametrize("message", WRONG, ids=lambda message: repr(message)[:40])
 def test_a_message_of_another_shape_is_malformed(message):
     with pytest.raises(ProtocolViolation) as violation:
@@ -339,28 +326,6 @@ def test_an_input_of_another_size_than_the_game_declares_is_malformed(size):
     with pytest.raises(ProtocolViolation, match=f"input of {size} bytes") as violation:
         LAYOUT.check_input(bytes(size))
     assert violation.value.code is Close.MALFORMED
-
-
-BYTES = {
-    "nothing": b"",
-    "reserved byte": b"\xc1",
-    "truncated array": b"\x92\x03",
-    "truncated text": b"\x92\x03\xa5abc",
-    "more after the message": msgpack.packb([5]) + b"\x00",
-    "text cut inside a code point": b"\x92\x03\xa1\xe2",
-    "text that is not UTF-8": b"\x92\x03\xa2\xff\xfe",
-    "a surrogate": b"\x92\x03\xa3\xed\xa0\x80",
-    "an array said to have 4 billion items": b"\xdd\xff\xff\xff\xff",
-    "a map said to have 4 billion items": b"\x92\x01\xdf\xff\xff\xff\xff",
-    "a text said to have 4 billion bytes": b"\x92\x03\xdb\xff\xff\xff\xff",
-    "nested 4,000 arrays deep": b"\x91" * 4000,
-    "nested 4,000 arrays deep, and complete": b"\x91" * 4000 + b"\xc0",
-    "nested 2,000 maps deep": b"\x81\x00" * 2000 + b"\xc0",
-    "a map with a list as key": b"\x96\x01\x01\x00\xa0\xc0\x81\x91\x01\x01",
-    "an extension type": b"\xd4\x05\x00",
-    "a bad timestamp": b"\x92\x04\xc7\x03\xff\x00\x00\x00",
-    "NaN as a type": b"\x91\xcb\x7f\xf8" + bytes(6),
-}
 
 
 @pytest.mark.parametrize("name", BYTES)
