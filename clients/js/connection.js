@@ -84,6 +84,7 @@ export class Connection {
   #shown = null; // the ticket that the present socket's HELLO has shown
   #find;
   #sentTo = ""; // where the server says that the room goes on
+  #proven = false; // this kind of socket has brought something
 
   /**
    * `onMessage(message, bytes, nowMs)`: every message of the server, as `decode(bytes)` reads it;
@@ -118,7 +119,20 @@ export class Connection {
     this.#hello = { name, options };
     this.#attempts = 0;
     this.#listen();
-    this.#connect();
+    const [, forced] = /[?&]transport=(sse|polling)/.exec(globalThis.location?.search) ?? [];
+    if (forced) this.#change(forced).then(() => this.#connect());
+    else this.#connect();
+  }
+
+  /** By what it reaches the server: "websocket", "sse" or "polling". */
+  get transport() {
+    return this.#WebSocket.way ?? "websocket";
+  }
+
+  /** Something on the way may let no socket of this kind through: another one is next. */
+  async #change(way) {
+    const { next } = await import("./streams.js");
+    this.#WebSocket = next(this.#WebSocket, way);
   }
 
   #listen() {
@@ -204,6 +218,7 @@ export class Connection {
     const now = performance.now();
     this.#heardAt = now;
     this.#probedAt = Infinity;
+    this.#proven = true;
     try {
       const message = this.#decode(new Uint8Array(data));
       if (!Array.isArray(message)) throw new WireError("not a message of this protocol");
@@ -258,7 +273,9 @@ export class Connection {
     this.#attempts++;
     this.#say("reconnecting", `${text} Reconnecting …`, code, reason);
     if (!this.#hello) return; // whoever was told does not want any more
-    const seek = this.#attempts > 1 && this.#find;
+    if (!this.#proven && !AFTER_CLOSE[code]) this.#change().catch(() => {});
+    // A node that never answered may be there all the same, by another kind of socket.
+    const seek = this.#attempts > (this.#proven ? 1 : 3) && this.#find;
     this.#retryTimer = setTimeout(() => (seek ? this.#seek() : this.#connect()), delay);
   }
 

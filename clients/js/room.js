@@ -152,6 +152,11 @@ export class Room {
     return this.#connection.status.text;
   }
 
+  /** By what the server is reached: "websocket", "sse" or "polling". */
+  get transport() {
+    return this.#connection.transport;
+  }
+
   /** Milliseconds to the server and back. */
   get rtt() {
     return this.#rttMs;

@@ -132,6 +132,7 @@ export class Room<G extends Game = AnyGame> {
   readonly token: string | null;
   readonly status: Status;
   readonly statusText: string;
+  readonly transport: "websocket" | "sse" | "polling";
   /** Milliseconds there and back. */
   readonly rtt: number;
   /** The room's time, seconds. */

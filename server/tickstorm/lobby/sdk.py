@@ -22,6 +22,9 @@ ENTRY = "tickstorm.js"
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w.]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=class|const|function|async)", re.MULTILINE)
 _DECLARED = re.compile(r"^(?:export )?(?:async )?(?:class|const|let|function) (\w+)", re.MULTILINE)
+_OWN = re.compile(
+    r"^(?:\s*(?:for \()?(?:const|let)|(?:async )?(?:class|function)) (\w+)", re.MULTILINE
+)
 _CONSTANT = re.compile(r'^const ([A-Z][A-Z\d_]*) = (-?[\d.]+|"[^"\n]*");.*\n', re.MULTILINE)
 _LATER = re.compile(r'import\("\./')
 
@@ -37,6 +40,7 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 
+_BEFORE_METHODS = {*"{};*", "static", "async", "get", "set"}
 _SHORTER = {"const": "let", "true": "!0", "false": "!1", "undefined": "void 0"}
 
 
@@ -178,27 +182,43 @@ def spaceless(text: str) -> str:
 
 def compact(text: str) -> str:
     """Without comments and spaces, with constants where they are used, and with short names of
-    what is private: fields with a number sign, classes and tables that are not exported.
+    what is private: fields with a number sign, and what is declared and not exported.
 
     >>> compact("class A { #long = 1; // one\\n  get b() { return this.#long + +'a b'; } }")
-    "class A{#a=1;get b(){return this.#a+ +'a b'}}"
+    "class $a{#a=1;get b(){return this.#a+ +'a b'}}"
+    >>> compact("const one = f(1);\\nlet two = [one];\\nfor (let i of two) { f(i); }")
+    'let $a=f(1),$b=[$a];for(let $c of $b){f($c)}'
     """
     values: dict[str, str] = dict(_CONSTANT.findall(text))
     text = _CONSTANT.sub("", text)
     tokens = [(m.lastgroup, m[0]) for m in _TOKEN.finditer(text)]
     exported = set(re.findall(r"\w+", "".join(re.findall(r"^export .*", text, re.MULTILINE))))
-    own = set(re.findall(r"^(?:class|const) ([A-Z]\w+)", text, re.MULTILINE)) - exported
+    own = set(_OWN.findall(text)) - exported - _keys(tokens)
     names = _short_names("#", (token for kind, token in tokens if kind == "private"))
     names |= _short_names("$", (token for _, token in tokens if token in own))
-    out, last = [], ""
+    out: list[str] = []
+    last, depth = "", 0
+    declares: dict[int, bool] = {}  # by the depth of brackets: is it a declaration that goes on?
     for kind, token in tokens:
         if kind == "left":
             continue
-        if kind == "private" or last != ".":
+        if kind == "private" or last != "." or out[-3:] == [*"..."]:
             token = names.get(token, values.get(token, token))
         token = _SHORTER.get(token, token)
         if token[0] == "`":
             token = re.sub(r"(?<=\.)#\w+", lambda name: names[name[0]], token)
+        if token in "([{":
+            depth += 1
+        elif token in ")]}":
+            declares.pop(depth, None)
+            depth -= 1
+        if token == "let" and last in ("", *";{}"):
+            if last == ";" and declares.get(depth):
+                out[-1] = last = ","  # one more of the same declaration
+                continue
+            declares[depth] = True
+        elif last in (";", "}"):
+            declares[depth] = False
         # Two words, or two signs that would be one, stay apart.
         if re.match(r"[\w$#]", token) and re.search(r"[\w$]$", last) or last[-1:] in "+-" and (
             token[0] == last[-1:]
@@ -211,6 +231,22 @@ def compact(text: str) -> str:
         out.append(token)
         last = token
     return "".join(out)
+
+
+def _keys(tokens: Iterable[tuple[str | None, str]]) -> set[str]:
+    """Words that stand as the name of a property or of a method somewhere, or in a template.
+
+    >>> text = "class A { at(i) { return of({ be, to: i }, not); } }"
+    >>> sorted(_keys([(m.lastgroup, m[0]) for m in _TOKEN.finditer(text)]))
+    ['at', 'be', 'to']
+    """
+    kept = [token for kind, token in tokens if kind != "left"]
+    found = {word for token in kept if token[0] == "`" for word in re.findall(r"[\w$]+", token)}
+    for last, word, coming in zip(kept, kept[1:], kept[2:]):
+        named = coming in (":", "=") and last != "const" or coming in ",}"
+        if last in "{," and named or last in _BEFORE_METHODS and coming == "(":
+            found.add(word)
+    return found
 
 
 def _short_names(sign: str, private: Iterable[str]) -> dict[str, str]:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
+import os
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
 from time import monotonic
 from typing import Any
 from urllib.parse import parse_qs
 
+import gevent
 from gevent import get_hub
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHeader, NegotiationError
@@ -28,6 +32,7 @@ from ..games.catalogue import CROWD, OBJECTS, Entry
 from ..protocol.layout import layout_of
 from ..protocol.wire import SUBPROTOCOL, Close
 from ..records import replay
+from ..transport.bridge import Bridge
 from ..transport.connection import Connection
 from ..transport.door import Door
 from . import api
@@ -35,6 +40,7 @@ from .conversation import Conversation
 from .lobby import Lobby
 from .node import Node
 from .pages import Page, Pages, pages_of
+from .streams import Held, Refusal, Streams
 
 log = logging.getLogger("tickstorm.web")
 
@@ -88,8 +94,9 @@ class Web:
         self.closed: Counter[str] = Counter()
         """Connections ended, by the name of the close code, or LOST."""
         self.websockets: set[int] = set()
-        """Descriptors of the open connections."""
+        """Descriptors of the open connections, and of requests that are answered bit by bit."""
         self.api = api.Api(config, lobby, node)
+        self.streams = Streams(config, self._open_bridge, SECURITY_HEADERS)
         self.door: Door | None = None
         self.mounted: dict[str, Application] = {}
         """What else answers, by the first word of the path; see operate/."""
@@ -109,6 +116,8 @@ class Web:
         if (application := self.mounted.get(path[1:].partition("/")[0])) is not None:
             return application(environ, start_response)
         method = environ.get("REQUEST_METHOD", "")  # a malformed request has none
+        if path == "/stream" or path.startswith("/stream/"):
+            return self._stream(method, path, environ, start_response)
         if path.startswith("/api/"):
             return self._api(method, path, environ, start_response)
         if path == "/drain":
@@ -138,13 +147,9 @@ class Web:
     def _api(
         self, method: str, path: str, environ: dict, start_response: StartResponse
     ) -> list[bytes]:
-        origins, origin = self._allowed_origins(environ), environ.get("HTTP_ORIGIN")
-        if origins is not None and origin not in origins:
-            return _answer(start_response, "403 Forbidden", b'{"error": "origin"}\n',
-                           "application/json")  # fmt: skip
-        cors = _cors(origin)
-        if method == "OPTIONS":
-            return _answer(start_response, "204 No Content", headers=[*cors, *PREFLIGHT])
+        if (answer := self._across(method, environ, start_response)) is not None:
+            return answer
+        cors = _cors(environ.get("HTTP_ORIGIN"))
         secure = self._forwarded(environ, "HTTP_X_FORWARDED_PROTO", environ["wsgi.url_scheme"])
         request = api.Request(
             method,
@@ -170,6 +175,50 @@ class Web:
             [*headers, *cors],
         )
 
+    def _stream(
+        self, method: str, path: str, environ: dict, start_response: StartResponse
+    ) -> list[bytes]:
+        """What comes by plain HTTP in place of a WebSocket."""
+        if (answer := self._across(method, environ, start_response)) is not None:
+            return answer
+        cors = _cors(environ.get("HTTP_ORIGIN"))
+        try:
+            said = self.streams.answer(method, path, environ, cors)
+        except Refusal as refusal:
+            status, kind = refusal.status, "application/json"
+            text = {"error": refusal.error, "message": str(refusal)}
+            body = json.dumps(text).encode() + b"\n"
+        else:
+            if isinstance(said, Held):
+                return self._hold(said)
+            status, body, kind = said.status, said.body, said.kind
+        return _answer(start_response, f"{status.value} {status.phrase}", body, kind, cors)
+
+    def _hold(self, held: Held) -> list[bytes]:
+        """Answer bit by bit, on the request's own socket."""
+        fd = self._take_socket()
+        sock = socket.socket(fileno=fd)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.config.send_buffer)
+        self.websockets.add(fd)
+        try:
+            held.write(sock)
+        finally:
+            self.websockets.discard(fd)
+            sock.detach()  # whoever opened it closes it
+        return []
+
+    def _across(
+        self, method: str, environ: dict, start_response: StartResponse
+    ) -> list[bytes] | None:
+        """The answer to a page of another site: to its preflight, or that it may not ask at all."""
+        origins, origin = self._allowed_origins(environ), environ.get("HTTP_ORIGIN")
+        if origins is not None and origin not in origins:
+            return _answer(start_response, "403 Forbidden", b'{"error": "origin"}\n',
+                           "application/json")  # fmt: skip
+        if method == "OPTIONS":
+            return _answer(start_response, "204 No Content", headers=[*_cors(origin), *PREFLIGHT])
+        return None
+
     def _forwarded(self, environ: dict, header: str, default: str) -> str:
         """What a trusted proxy says of the client's side."""
         trusted = environ.get("REMOTE_ADDR", "") in self._proxies
@@ -186,6 +235,7 @@ class Web:
         health = self.lobby.health()
         health["refused"] = self.turned_away()
         health["closed"] = dict(self.closed)
+        health["streams"] = self.streams.count()
         return health, "503 Service Unavailable" if health["status"] == "stalled" else "200 OK"
 
     def turned_away(self) -> dict[str, int]:
@@ -269,11 +319,9 @@ class Web:
             # Its bytes would be taken for frames by us, and not by a proxy between.
             return refuse("body", "400 Bad Request", b"an upgrade has no body\n")
         address = self._address(environ)
-        site, limit = _site(address), self.config.max_connections_per_address
-        if limit and self._open[site] >= limit:
-            return refuse("address", "429 Too Many Requests", b"too many connections\n")
-        if len(self.websockets) >= self.config.max_websockets:
-            return refuse("full", "503 Service Unavailable", b"full; try again later\n")
+        if (full := self._full(address)) is not None:
+            reason, code, text = full
+            return refuse(reason, f"{code.value} {code.phrase}", f"{text}\n".encode())
         handshake = ServerProtocol(
             origins=self._allowed_origins(environ),
             subprotocols=[Subprotocol(SUBPROTOCOL)],
@@ -292,20 +340,52 @@ class Web:
             return [bytes(response.body or b"")]
 
         start_response(status, headers)(b"")
-        fd = self._take_socket()
+        self._serve(self._take_socket(), environ.get("QUERY_STRING", ""), address)
+        return []
+
+    def _full(self, address: str) -> tuple[str, HTTPStatus, str] | None:
+        """Why nobody else can come in from this address, if so: a word for our counters, the
+        status, and a sentence."""
+        limit = self.config.max_connections_per_address
+        if limit and self._open[_site(address)] >= limit:
+            return "address", HTTPStatus.TOO_MANY_REQUESTS, "too many connections"
+        if len(self.websockets) >= self.config.max_websockets:
+            return "full", HTTPStatus.SERVICE_UNAVAILABLE, "full; try again later"
+        return None
+
+    def _open_bridge(self, environ: dict) -> tuple[Bridge, str]:
+        """The way to a room for a client that has no WebSocket, on a WebSocket's terms. Raises
+        Refusal."""
+        address = self._address(environ)
+        if (full := self._full(address)) is not None:
+            reason, status, text = full
+            self.refused[reason] += 1
+            raise Refusal(status, reason, text)
+        bridge = Bridge(address)
+
+        def serve() -> None:
+            try:
+                self._serve(bridge.fd, environ.get("QUERY_STRING", ""), address)
+            finally:
+                os.close(bridge.fd)
+
+        gevent.spawn(serve)
+        return bridge, _site(address)
+
+    def _serve(self, fd: int, query_string: str, address: str) -> None:
+        """A connection from its first message to its end; it is counted meanwhile."""
+        site = _site(address)
         self._open[site] += 1
         self.websockets.add(fd)
         try:
-            self._serve(fd, environ, address, site if limit else "")
+            self._converse(fd, parse_qs(query_string), address)
         finally:
             self.websockets.discard(fd)
             self._open[site] -= 1
             if not self._open[site]:
                 del self._open[site]
-        return []
 
-    def _serve(self, fd: int, environ: dict, address: str, site: str) -> None:
-        query = parse_qs(environ.get("QUERY_STRING", ""))
+    def _converse(self, fd: int, query: dict[str, list[str]], address: str) -> None:
         config = self.config
         connection = Connection(
             fd,
@@ -316,6 +396,7 @@ class Web:
         )
         connection.deadline = monotonic() + config.hello_seconds
         room, watched = (query.get(key, [None])[0] for key in ("room", "replay"))
+        site = _site(address) if config.max_connections_per_address else ""
         conversation = Conversation(self.lobby, room, connection, watched, site)
         try:
             connection.run()
