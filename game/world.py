@@ -149,7 +149,7 @@ class World:
         self._spawn(slots, self.tick + 1)
         return int(slots[0])
 
-    def leave(self, slot: int) -> None:
+    def leave(self, slot: int, silent: bool = False) -> None:
         """Take a ship and its shots out of the world."""
         self.shots.release(np.flatnonzero(self.shots.present & (self.shots.owner == slot)))
         self.ships.release(np.array([slot]))

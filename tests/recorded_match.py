@@ -23,6 +23,7 @@ class Match:
         self.world = world or game.create_world(SETTINGS, seed)
         self.sessions = {slot: [session, slot, name, bot] for session, slot, name, bot in sessions}
         self.random = random.Random(seed)
+        self.events: list[list] = []  # since the last step
         self.writer = Writer()
         self.folder = folder
         header = journal.header_of(game, "arena", SETTINGS, seed)
@@ -35,13 +36,13 @@ class Match:
     def join(self, name: str) -> int:
         slot = self.world.join(name, False)
         self.sessions[slot] = [f"session-{name}", slot, name, False]
-        self.journal.join(slot, name, False, f"session-{name}")
+        self.events.append([slot, name, False, f"session-{name}"])
         return slot
 
     def leave(self, slot: int) -> None:
         self.world.leave(slot)
         del self.sessions[slot]
-        self.journal.leave(slot)
+        self.events.append([slot])
 
     def play(self, ticks: int) -> None:
         """Players come and go, thrust, turn and fire."""
@@ -57,7 +58,12 @@ class Match:
                 row["aim"] = self.random.randrange(1024)
                 row["move"], row["buttons"] = self.random.randrange(256), self.random.randrange(8)
             self.world.step(commands)
-            self.journal.record(self.world, commands, self.listed)
+            self.journal.record(self.world, self.events, commands, self.listed)
+            self.events = []
+
+    def close(self) -> None:
+        """The room comes to its end."""
+        self.journal.close(self.world, self.listed(), self.events)
 
     def end(self) -> None:
         """As after a crash, but that everything is on disk."""

@@ -47,7 +47,7 @@ def test_what_happened_after_the_last_tick_is_in_the_last_checkpoint_of_a_closed
     match.play(30)
     match.leave(next(iter(match.sessions)))
     match.join("late")
-    match.journal.close(match.world, match.listed())
+    match.close()
     match.end()
     back = journal.recover(game, tmp_path, expected())
     assert back.world.checksum() == match.world.checksum()
@@ -195,5 +195,5 @@ def test_a_clean_end_on_the_same_tick_is_no_crash(tmp_path):
         back = journal.recover(game, tmp_path, expected())
         assert back.world.tick == 130
         match = Match(tmp_path, world=back.world, sessions=back.sessions)
-        match.journal.close(match.world, match.listed())
+        match.close()
         match.end()

@@ -11,6 +11,7 @@ import { Interpolation } from "./smooth.js";
 
 const WELCOME = 16;
 const SNAPSHOT = 17;
+const FAULT = 29;
 
 export class Crowd {
   #send;
@@ -61,6 +62,7 @@ export class Crowd {
       case FEED: this.#on.call("event feed", rest[0]); break;
       case BOARD: this.#on.call("event board", rest[0], rest[1]); break;
       case CHATTED: this.#on.call("event chat", rest[0], rest[1]); break;
+      case FAULT: import("./fault.js").then(({ show }) => show(rest[0])); break;
       // What a later version of the server says is not for us.
     }
   }

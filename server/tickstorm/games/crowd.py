@@ -365,8 +365,9 @@ class Running:
         self.rules_of.on_join(slot)
         return slot
 
-    def leave(self, slot: int) -> None:
-        self.rules_of.on_leave(slot)
+    def leave(self, slot: int, silent: bool = False) -> None:
+        if not silent:
+            self.rules_of.on_leave(slot)
         self.players.release(np.array([slot]))
         self.names.pop(slot, None)
 

@@ -49,8 +49,9 @@ class World(Protocol):
     def join(self, name: str, bot: bool) -> int:
         """Give a new player a slot and return it. Raises ValueError when all are taken."""
 
-    def leave(self, slot: int) -> None:
-        """Take a player and what is theirs out of the world."""
+    def leave(self, slot: int, silent: bool = False) -> None:
+        """Take a player and what is theirs out of the world; `silent`: without any rule for it,
+        for that has raised."""
 
     def step(self, commands: np.ndarray) -> None:
         """Advance one tick. `commands`: STEP_COMMAND[m], at most one row per slot;

@@ -26,7 +26,7 @@ from ..records.files import read_json
 from ..rooms.buckets import Buckets
 from ..rooms.census import Census
 from ..rooms.crowd_room import CrowdRoom
-from ..rooms.loop import Loop, close_code
+from ..rooms.loop import Loop
 from ..rooms.meter import Meter, Shared
 from ..rooms.object_room import ObjectRoom
 from ..rooms.object_session import ObjectSession
@@ -198,12 +198,13 @@ class Lobby:
                  len(sessions))  # fmt: skip
         return simulation, sessions
 
-    def _ended(self, room: ObjectRoom) -> None:
-        """A room of objects has ended by itself, or its rule failed for good."""
-        if room.broken:
+    def _ended(self, room: AnyRoom) -> None:
+        """A room has ended by itself, or its rule failed for good."""
+        if room.broken and isinstance(room, ObjectRoom):
             ledger.set_aside(Path(self.config.data_dir) / "aside", ledger.story_of(room))
         if room.id in self.rooms:
-            self.on_over(room.id, close_code(room), room.over or "the room is over")
+            code = Close.INTERNAL if room.broken else Close.DONE
+            self.on_over(room.id, code, room.over or "the room is over")
 
     def _open_crowd(
         self, entry: Entry, room_id: str, info: RoomInfo, state: dict | None
@@ -231,10 +232,12 @@ class Lobby:
             world, sessions = game.create_world(settings, header["seed"]), []
             log.info("room %s opens with seed %d", room_id, header["seed"])
         kept = self._journal(folder, header, lock)
-        return CrowdRoom(
+        room = CrowdRoom(
             room_id, config, game, world, self.clock, kept, sessions, self.scores, self.census,
             self.meters[CROWD],
         )  # fmt: skip
+        room.on_end = self._ended
+        return room
 
     def shut(self, room_id: str, code: Close, reason: str, url: str | None = None) -> None:
         """Close a room; its players are told, and where to go instead if that is known."""

@@ -106,6 +106,8 @@ class Reel:
 class ReplayRoom(CrowdRoom):
     """A room for one viewer, who is told with `announce` when what it knows is void."""
 
+    remembers = False  # the journal does
+
     def __init__(
         self,
         name: str,
@@ -170,8 +172,8 @@ class ReplayRoom(CrowdRoom):
                 # What it is behind it makes good, but never at the live rooms' cost.
                 due = max(due + self.snapshot_ticks / self.tick_hz, now - BEHIND_S)
                 gevent.sleep(max(due - now, rest_s(worked_s, share())))
-        except (JournalError, KeyError, ValueError) as error:
-            log.warning("replay %s ends: %s", self.id, error)
+        except Exception as error:  # a damaged journal, or other rules than then
+            log.warning("replay %s ends: %r", self.id, error)
             self.close(Close.NO_ROOM, "the replay ends here")
         finally:
             self.sockets.close()

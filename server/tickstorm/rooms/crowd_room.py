@@ -1,11 +1,18 @@
 """A crowd room: one world, its sessions, and the loop that brings them together.
 
 `CrowdRoom.tick` is the table of contents of this server.
+
+A rule that raises ends at most its own room: the world goes back to its last checkpoint and
+through what has happened since, in memory (`past.py`). Who made `on_join` raise stays out, an
+`on_leave` that raises is left out, and the loop goes on from there, without the inputs of the tick
+that failed. If a tick fails again soon, the room closes with 1011 and its journal is set aside; in
+a development run it waits for a cure instead.
 """
 
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Iterable
 from errno import EAGAIN, EINTR
 from time import monotonic
@@ -18,10 +25,10 @@ from ..config import Config
 from ..games.game import Game
 from ..games.kind import names_of
 from ..games.world import World
-from ..protocol import names, wire
+from ..protocol import names, objects, wire
 from ..protocol.layout import layout_of
 from ..protocol.wire import NO_SLOT, Close, ProtocolViolation
-from ..records.journal import Journal
+from ..records.journal import SILENT, Journal
 from ..replication import snapshot
 from ..replication.history import RING, KindHistory
 from ..replication.interest import CELL_SIZE, Grid
@@ -36,7 +43,8 @@ from .census import YIELD_S, Census
 from .inputs import InputBuffer
 from .meter import Meter
 from .metrics import Metrics
-from .seats import Seats
+from .past import Past
+from .seats import NEVER, Seats
 from .session import CHAT_BURST, Session
 from .shedding import Shedding
 from .ticker import Ticker
@@ -66,12 +74,17 @@ run that are ready: gevent looks at sockets and timers after some fifty of such 
 STALLED_AFTER_S = 2.0
 """Without a tick for so long, the room is not alive."""
 
+AGAIN_S = 10.0
+"""A room whose tick fails twice within so many seconds of its own time is given up."""
+
 
 class CrowdRoom:
     """One world and those in it. Nothing here blocks; all of it runs in the worker's one thread."""
 
     kind = "crowd"
     cell_size = CELL_SIZE
+    remembers = True
+    """Does it keep what it needs to go back to before a rule that raised?"""
 
     def __init__(
         self,
@@ -98,6 +111,16 @@ class CrowdRoom:
         """Called by the loop after each tick: others may have their turn."""
         self.announce: Callable[[], None] = lambda: None
         """Called when what a client knows is void, before the next snapshot: WELCOME comes anew."""
+        self.on_end: Callable[[CrowdRoom], None] = lambda room: None
+        """Called when the room has come to its end by itself."""
+        self.broken = False  # its rules failed for good
+        self.over: str | None = None  # why it has ended, if it has by itself
+        self.fault = ""  # in a development run: why its time stands still
+        self.failures = 0
+        self._failed_at: int | None = None  # tick
+        self._going_back = False
+        self._gone: list[int] = []  # slots of those who left meanwhile
+        self._past = Past(game)
         self.world = world
         self.clock = clock
         self.journal = journal
@@ -133,11 +156,14 @@ class CrowdRoom:
         self._running = True
         self._late_s = 0.0  # by so much the next tick is late
         self._rest_s = 0.0  # what the other rooms are owed before the next tick
-        self.held = False  # no tick begins: the room is being handed over
+        self._held = False
         for row in sessions:
             self._restore(*row)
         if journal is not None:
+            journal.dump = self._checkpoint
             journal.begin(world, self._playing())
+        elif self.remembers:
+            self._checkpoint(world)
 
     # ------------------------------------------------------------------ the loop
 
@@ -154,12 +180,22 @@ class CrowdRoom:
                     gevent.sleep(self._rest_s)
                 if self._running and not self.held:
                     self._late_s = self._ticker.late_s(self.clock(), due - 1 - again)
-                    self.tick()
+                    self.turn()
                     self.after_tick()
         self.sockets.close()
 
+    def turn(self) -> None:
+        """A tick; whatever goes wrong in it, the other rooms have theirs."""
+        if self.fault:
+            self._await_cure()
+            return
+        try:
+            self.tick()
+        except Exception as error:
+            self._tick_failed(error)
+
     def tick(self) -> None:
-        """One tick, from the sockets' bytes to the sockets' bytes."""
+        """One tick, from the sockets' bytes to the sockets' bytes. Raises what the rules raise."""
         tick = self.world.tick + 1
         metrics = self.metrics
         metrics.begin(self._late_s)
@@ -171,8 +207,7 @@ class CrowdRoom:
         metrics.phase("inputs")
         self.world.step(commands)
         metrics.phase("step")
-        if self.journal is not None:
-            self.journal.record(self.world, commands, self._playing)
+        self._remember(commands)
         metrics.phase("journal")
         self._record(tick)
         metrics.phase("history")
@@ -199,6 +234,89 @@ class CrowdRoom:
             "away": self.away,
             "slow readers": len(self._waiting),
         }
+
+    def _remember(self, commands: np.ndarray) -> None:
+        """The world has stepped: what it came from is kept, in memory and in the journal."""
+        events = self._past.stepped(commands)
+        if self.journal is not None:
+            self.journal.record(self.world, events, commands, self._playing)
+        if self._past.full:  # without a journal, or with a gap in it
+            self._checkpoint(self.world)
+
+    def _checkpoint(self, world: World) -> dict[str, Any]:
+        """The world's state between two steps; from now on the room goes back to here."""
+        dump = world.dump()
+        self._past.begin(dump)
+        return dump
+
+    # ------------------------------------------------------------------ when a rule fails
+
+    def _tick_failed(self, error: Exception) -> None:
+        if not self._running:
+            return  # it closed in the midst of it
+        before, self._failed_at = self._failed_at, self.world.tick
+        again = before is not None and self.world.tick - before <= AGAIN_S * self.config.tick_hz
+        if not self._failed("a tick", error) or not again:
+            return
+        if self.config.dev == "on":
+            text = "".join(traceback.format_exception(error)).rstrip()
+            self.fault = f"a tick failed again; the room waits for a cure\n{text}"
+            log.error("room %s waits for a cure", self.id)
+        else:
+            log.error("room %s closes: a tick failed again", self.id)
+            self._break()
+
+    def _failed(self, what: str, error: Exception) -> bool:
+        """Tell, and go back to before it. False if the room has come to its end over it."""
+        self.failures += 1
+        text = "".join(traceback.format_exception(error)).rstrip()
+        log.error("room %s (%s), tick %d: %s raised\n%s",
+                  self.id, self.game.name, self.world.tick, what, text)  # fmt: skip
+        if self.config.dev == "on":
+            self._tell_fault(f"{what} raised at tick {self.world.tick}\n{text}")
+        return self._go_back()
+
+    def _go_back(self) -> bool:
+        """Waits, for the other rooms have their ticks meanwhile; who wants to join waits, too."""
+        self._going_back = True
+        self._public.clear()
+        try:
+            world = self._past.world()
+            if not self._running:
+                return False
+            self.world = world
+            if self.journal is not None:
+                self.journal.checkpoint(world, self._playing(), self._past.events)
+            else:
+                self._checkpoint(world)
+        except Exception:
+            log.exception("room %s closes: it can't go back to its last checkpoint", self.id)
+            self._break()
+            return False
+        finally:
+            self._going_back = False
+        self.seats.baseline_tick[:] = NEVER  # what follows may be another world, after all
+        gone, self._gone = self._gone, []
+        for slot in gone:
+            self._take_out(slot)
+        return self._running
+
+    def _break(self) -> None:
+        self.broken, self.over = True, "the room failed"
+        self.on_end(self)
+
+    def _await_cure(self) -> None:
+        """Time stands still until the author has saved other rules; clients are heard."""
+        self._read(self.world.tick + 1)
+        for connection in self.sockets.readers.values():
+            connection.nudge()
+        self.last_tick_at = self.clock()
+
+    def _tell_fault(self, text: str) -> None:
+        """The author sees the traceback in the page, too."""
+        for connection in self.sockets.readers.values():
+            connection.push(objects.fault(text))
+            connection.nudge()
 
     # ------------------------------------------------------------------ in
 
@@ -479,12 +597,17 @@ class CrowdRoom:
             raise ProtocolViolation(Close.FULL, "the room is full; try again later")
         if (why := self.busy_with()) and not expected:
             raise ProtocolViolation(Close.FULL, why)
+        if not self._running:
+            raise ProtocolViolation(Close.NO_ROOM, "the room has closed")
         self._joins += 1
-        slot = self.world.join(name, bot)
+        try:
+            slot = self.world.join(name, bot)
+        except Exception as error:
+            self._failed("a join", error)
+            raise ProtocolViolation(Close.INTERNAL, "the room failed to let you in") from error
         self.players += 1
         session = Session(self, self.seats.take(), slot, name, None, bot)
-        if self.journal is not None:
-            self.journal.join(slot, name, bot, session.id)
+        self._past.events.append([slot, name, bot, session.id])
         self._sit(session)
         self._census.sit(session, address)
         self._attach(session, connection)
@@ -542,6 +665,8 @@ class CrowdRoom:
         self.seats.attach(seat, self.world.tick, self.config.message_rate)
         self.sockets.add(connection)
         connection.read_by_tick()
+        if self.fault:
+            connection.push(objects.fault(self.fault))
 
     def disconnect(self, session: Session, connection: Connection) -> None:
         """The socket is gone. The ship waits for its player for the grace period, unless it
@@ -574,11 +699,29 @@ class CrowdRoom:
         self._census.rise(session)
         if not session.spectator:
             self._offer_scores([session])
-            self.world.leave(session.slot)
             self.players -= 1
-            if self.journal is not None:
-                self.journal.leave(session.slot)
+            self._take_out(session.slot)
         self.seats.free(session.seat)
+
+    def _take_out(self, slot: int) -> None:
+        """A player goes; if a rule for it raises, without the rule."""
+        if self._going_back:
+            self._gone.append(slot)
+            return
+        event = [slot]
+        try:
+            self.world.leave(slot)
+        except Exception as error:
+            if not self._failed("a leave", error):
+                return
+            try:
+                self.world.leave(slot, silent=True)
+            except Exception:
+                log.exception("room %s closes: nobody can leave it", self.id)
+                self._break()
+                return
+            event.append(SILENT)
+        self._past.events.append(event)
 
     # ------------------------------------------------------------------ requests of clients
 
@@ -693,8 +836,19 @@ class CrowdRoom:
         """Players and spectators that are no bots."""
         return sum(not session.bot for session in self.sessions.values())
 
+    @property
+    def held(self) -> bool:
+        """No tick begins, and nobody joins: the room is being handed over, or goes back."""
+        return self._held or self._going_back
+
+    @held.setter
+    def held(self, held: bool) -> None:
+        self._held = held
+
     def dump(self) -> dict:
-        """What the room needs to go on elsewhere, as msgpack can carry it."""
+        """What the room needs to go on elsewhere, as msgpack can carry it. May wait."""
+        while self._going_back:
+            gevent.sleep(BREATH_S)
         return {"world": self.world.dump(), "sessions": self._playing()}
 
     @property
@@ -735,6 +889,7 @@ class CrowdRoom:
             "sockets": self.sockets.name,
             "connected": len(self.sockets.readers),
             "away": self.away,
+            "failures": self.failures,
             "journal": {"state": "off"} if self.journal is None else self.journal.summary(),
         }
 
@@ -764,9 +919,17 @@ class CrowdRoom:
 
     def finish(self) -> None:
         """After `close`: nobody can change anything any more, the journal ends."""
-        self._offer_scores(self.sessions.values())
-        if self.journal is not None:
-            self.journal.close(self.world, self._playing())
+        sound = not (self.broken or self._going_back)
+        if sound:
+            self._offer_scores(self.sessions.values())
+        if self.journal is None:
+            pass
+        elif self.broken:
+            self.journal.abandon("a tick failed again and again")
+        elif sound:
+            self.journal.close(self.world, self._playing(), self._past.events)
+        else:  # what has been written brings it back
+            self.journal.stop()
         for session in self.sessions.values():
             self._census.rise(session)
 

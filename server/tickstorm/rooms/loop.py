@@ -18,7 +18,6 @@ from gevent import get_hub
 from gevent.event import Event
 
 from ..protocol import objects
-from ..protocol.wire import Close
 from ..transport.pool import Pool
 from .meter import Meter
 from .metrics import Metrics
@@ -393,8 +392,3 @@ def _counts(rooms: list[Member], frames: int) -> dict[str, Any]:
         "longest room": longest.id,
         "longest room ms": round(longest.last_s * 1e3, 2),
     }
-
-
-def close_code(room: Member) -> Close:
-    """With which code a room that ended by itself closes."""
-    return Close.INTERNAL if room.broken else Close.DONE

@@ -22,7 +22,7 @@ Read in this order:
 """
 
 from .folder import folder_of, lock, segments
-from .format import CHECKPOINT, HEADER, TICK, Damage, JournalError, header_of, read
+from .format import CHECKPOINT, HEADER, SILENT, TICK, Damage, JournalError, header_of, read
 from .playback import apply, step
 from .recording import Journal
 from .recovery import recover
@@ -32,6 +32,7 @@ from .writer import Writer
 __all__ = [
     "CHECKPOINT",
     "HEADER",
+    "SILENT",
     "TICK",
     "Damage",
     "Journal",

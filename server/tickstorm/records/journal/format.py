@@ -12,8 +12,9 @@ is a msgpack array::
     [TICK, tick, events, commands, checksum, columns]
 
 * `events`, in the order in which they happened before the step: a join is
-  ``[slot, name, bot, session]``, a leave ``[slot]``. A checkpoint's own events came after
-  the step of its tick (there are some only where a journal was closed);
+  ``[slot, name, bot, session]``, a leave ``[slot]``, and ``[slot, SILENT]`` if the rule for it
+  raised and was left out. A checkpoint's own events came after the step of its tick (there are
+  some only where a journal was closed, or a rule raised);
 * `commands`: the rows of STEP_COMMAND that `World.step` was given, as they were;
 * `checksum`: `World.checksum()` after the step; `columns`: a CRC-32 per published column
   (see `column_checksums`);
@@ -39,9 +40,10 @@ from ...games.game import Game
 from ...games.kind import names_of
 from ...games.world import KindView, WorldSettings
 
-FORMAT = 2
+FORMAT = 3
 MAGIC = b"TICKSTORM JOURNAL\n"
 HEADER, CHECKPOINT, TICK = range(3)
+SILENT = 1
 
 _FRAME = struct.Struct("<II")
 _DEFLATED = 1 << 31

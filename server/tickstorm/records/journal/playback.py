@@ -24,6 +24,8 @@ def apply(world: World, events: list[list]) -> None:
     for event in events:
         if len(event) == 1:
             world.leave(event[0])
+        elif len(event) == 2:
+            world.leave(event[0], silent=True)
         else:
             slot, name, bot, _ = event
             got = world.join(name, bot)
@@ -57,7 +59,7 @@ def repeat(game: Game, checkpoint: list, ticks: list[list]) -> tuple[World, list
         for event in record[2]:
             slot = event[0]
             playing.pop(slot, None)
-            if len(event) > 1:
+            if len(event) > 2:
                 playing[slot] = [event[3], slot, event[1], event[2]]
         if differs is None and world.checksum() != record[4]:
             differs = record[1]

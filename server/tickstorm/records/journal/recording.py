@@ -28,8 +28,9 @@ RETRY_S = 5.0  # after a gap, between attempts at a new segment
 class Journal:
     """The game loop's side of a room's journal.
 
-    `begin` is called before the first tick, `join` and `leave` as they happen, `record`
-    after each step, `close` at the end; `tick_begins` and `tick_ends` around each tick.
+    `begin` is called before the first tick, `record` after each step, `close` or `abandon` at
+    the end; `tick_begins` and `tick_ends` around each tick. `dump(world)` is how a checkpoint
+    takes the world's state: the room remembers it, too.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Journal:
         between checkpoints; `lock`: held for as long as the journal is (see `folder.lock`).
         """
         folder.mkdir(parents=True, exist_ok=True)
+        self.dump: Callable[[World], dict[str, Any]] = lambda world: world.dump()
         hz = header["settings"]["tick_hz"]
         self.gaps = 0
         self._lost = 0  # ticks that were not even handed to the writer
@@ -58,7 +60,6 @@ class Journal:
         self._segment_ticks = int(SEGMENT_S * hz)
         self._checkpoint_ticks = max(1, int(checkpoint_s * hz))
         self._retry_ticks = int(RETRY_S * hz)
-        self._events: list[list] = []
         self._asked = 0  # segments asked for
         self._segment_due = self._checkpoint_due = 0  # ticks
         self._lost_before = 0  # this segment
@@ -88,24 +89,20 @@ class Journal:
         header = {**self._header, "created": time.time(), "lost": lost}
         self._segment_due = world.tick + self._segment_ticks
         self._writer.write(self._file, self._file.begin, pack([HEADER, header]))
-        self._checkpoint(world, sessions)
-
-    def join(self, slot: int, name: str, bot: bool, session: str) -> None:
-        """A player came, between two steps."""
-        self._events.append([slot, name, bot, session])
-
-    def leave(self, slot: int) -> None:
-        """A player went, between two steps."""
-        self._events.append([slot])
+        self.checkpoint(world, sessions, [])
 
     def record(
-        self, world: World, commands: np.ndarray, sessions: Callable[[], list[list]]
+        self,
+        world: World,
+        events: list[list],
+        commands: np.ndarray,
+        sessions: Callable[[], list[list]],
     ) -> None:
-        """What the step of this tick was given (`commands`: STEP_COMMAND[m]) and came to.
+        """What happened before the step of this tick (`events`), what it was given (`commands`:
+        STEP_COMMAND[m]), and what it came to.
 
         `sessions()` lists who plays, as a checkpoint holds it.
         """
-        events, self._events = self._events, []
         if self._cut or self._file.failed == self._asked:
             self._bridge(world, sessions)
             return
@@ -118,17 +115,26 @@ class Journal:
         if world.tick >= self._segment_due or (begun and self._file.bytes > self._segment_bytes):
             self.begin(world, sessions())
         elif world.tick >= self._checkpoint_due:
-            self._checkpoint(world, sessions())
+            self.checkpoint(world, sessions(), [])
         if self._in_gap and begun:
             self._in_gap = False
             log.warning("the journal of %s is whole again; %d ticks are missing",
                         self._header["room"], self.ticks_lost)  # fmt: skip
 
-    def close(self, world: World, sessions: list[list]) -> None:
-        """No more ticks: a last checkpoint, so that nothing has to be replayed."""
-        self._checkpoint(world, sessions)
-        self._writer.write(self._file, self._file.close, b"")
+    def close(self, world: World, sessions: list[list], events: list[list]) -> None:
+        """No more ticks: a last checkpoint, so that nothing has to be replayed. `events`: what
+        happened since the last step."""
+        self.checkpoint(world, sessions, events)
+        self.stop()
         clear_attempts(self._folder)
+
+    def stop(self) -> None:
+        """No more ticks."""
+        self._writer.write(self._file, self._file.close, b"")
+
+    def abandon(self, reason: str) -> None:
+        """No more ticks, for the rules fail at the next: set all of it aside."""
+        self._writer.write(self._file, self._file.set_aside, reason.encode())
 
     def unlock(self) -> None:
         """After `close`: this process may open the journal again, behind what it has queued."""
@@ -154,13 +160,13 @@ class Journal:
             "waiting_bytes": self._writer.waiting,
         }
 
-    # -------------------------------------------------------------- segments and gaps
-
-    def _checkpoint(self, world: World, sessions: list[list]) -> None:
-        events, self._events = self._events, []
+    def checkpoint(self, world: World, sessions: list[list], events: list[list]) -> None:
+        """The world between two steps. `events`: what happened since the last one."""
         self._checkpoint_due = world.tick + self._checkpoint_ticks
-        record = [CHECKPOINT, world.tick, world.checksum(), world.dump(), sessions, events]
+        record = [CHECKPOINT, world.tick, world.checksum(), self.dump(world), sessions, events]
         self._writer.write(self._file, self._file.append, pack(record))
+
+    # -------------------------------------------------------------- gaps
 
     def _bridge(self, world: World, sessions: Callable[[], list[list]]) -> None:
         """This tick is lost. Try a new segment now and then, if the disk takes anything."""

@@ -7,6 +7,7 @@ what it may take. A full or failing disk ends the segment; `recording.py` begins
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -14,8 +15,10 @@ from io import FileIO
 from pathlib import Path
 
 from ..background import Background
-from .folder import SUFFIX, segments
+from .folder import SUFFIX, segments, set_aside
 from .format import MAGIC, frame
+
+log = logging.getLogger("tickstorm.journal")
 
 QUEUE_BYTES = 32 << 20
 """Waiting for the disk at most; ticks that would be more are dropped and counted."""
@@ -98,6 +101,14 @@ class SegmentFile:
         """No more records. (The thread calls all that changes the file with bytes.)"""
         self.sync()
         self._close()
+
+    def set_aside(self, reason: bytes) -> None:
+        """No more records, and nobody comes back from those that there are."""
+        self.close(b"")
+        try:
+            set_aside(self._folder, reason.decode())
+        except OSError as error:
+            log.error("the journal in %s can't be set aside: %s", self._folder, error)
 
     def sync(self) -> None:
         """Have the disk keep what was written; what fails ends the segment."""
