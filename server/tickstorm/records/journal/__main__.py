@@ -126,7 +126,7 @@ def _segment_lines(path: Path) -> Iterator[str]:
                 ticks.append(record[1])
             else:
                 ticks.append(record[1])
-                joins += sum(len(event) > 1 for event in record[2])
+                joins += sum(len(event) == 4 for event in record[2])
         if header:
             settings = header["settings"]
             seconds = (ticks[-1] - ticks[0]) / settings["tick_hz"] if ticks else 0
