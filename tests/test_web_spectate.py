@@ -123,9 +123,9 @@ def test_a_click_follows_a_ship_and_a_drag_roams(played, tab):
     assert roamed["view"]["x"] > followed["view"]["x"] + 30
     place = tab.evaluate(
         """() => {
-          const {client, renderer} = window.tickstorm, {ships, view} = client.scene;
-          const scale = renderer.camera.scale / renderer.ratio;
-          return [500 + (ships.x[0] - view.x) * scale, 320 + (ships.y[0] - view.y) * scale,
+          const {client, renderer} = window.tickstorm, {ships} = client.scene;
+          const {camera: {scale, left, top}, ratio} = renderer;
+          return [(ships.x[0] * scale - left) / ratio, (ships.y[0] * scale - top) / ratio,
                   ships.id[0]];
         }"""
     )

@@ -67,14 +67,24 @@ function stirred(field, size, byX, byY, reach) {
   return out;
 }
 
-/** The nebula as a small opaque image that tiles; enlarged when it is baked. */
-function paintNebula(size) {
+/**
+ * The nebula as a small opaque image that tiles; enlarged when it is baked. It is painted in
+ * steps of some ms each, which leave the page its frames: `next()` until it is done.
+ */
+function* paintNebula(size) {
   const random = seeded(7);
-  const drift = cloud(size, random);
-  const swirl = cloud(size, random);
-  const teal = stirred(cloud(size, random), size, drift, swirl, 190);
-  const violet = stirred(cloud(size, random), size, swirl, drift, 190);
-  const dust = stirred(cloud(size, random), size, drift, violet, 150);
+  const clouds = [];
+  while (clouds.length < 5) {
+    clouds.push(cloud(size, random));
+    yield;
+  }
+  const [drift, swirl] = clouds;
+  const teal = stirred(clouds[2], size, drift, swirl, 190);
+  yield;
+  const violet = stirred(clouds[3], size, swirl, drift, 190);
+  yield;
+  const dust = stirred(clouds[4], size, drift, violet, 150);
+  yield;
   const image = new ImageData(size, size);
   const rise = (value, from) => Math.max(0, (value - from) / (1 - from)) ** 1.5;
   for (let i = 0; i < teal.length; i++) {
@@ -91,23 +101,40 @@ function paintNebula(size) {
 }
 
 const NEBULA_SIZE = 256;
-let nebula = null; // painted once, baked for each scale
+const NIGHT = "#080b18"; // until it is painted
+const painting = paintNebula(NEBULA_SIZE);
+const tiles = new Map(); // by size: they outlive a change of scale, in the middle of a fight
+let nebula = null;
+
+/** Side of the tile for a picture of so many device px: it is not seen to repeat. */
+function tileFor(px) {
+  return px > 2600 ? 4096 : px > 1300 ? 2048 : 1024;
+}
 
 export class Backdrop {
   /** `scale`: device px per unit; `width, height`: device px of the picture. */
   constructor(scale, width, height) {
     this.scale = scale;
-    this.tileSize = Math.max(width, height) > 1300 ? 2048 : 1024;
-    this.tile = this.bakeNebula();
+    this.tileSize = tileFor(Math.max(width, height));
     this.layers = STAR_LAYERS.map((layer, i) => this.scatter(layer, seeded(40 + i)));
     this.field = Math.round(STAR_FIELD * scale);
     this.bigStar = this.bakeStar();
     this.bakeBorder();
   }
 
-  bakeNebula() {
+  /** The nebula's tile, or null: then it comes a step nearer. */
+  tile() {
+    if (nebula === null) {
+      const { done, value } = painting.next();
+      if (done) nebula = value;
+      return null;
+    }
+    if (!tiles.has(this.tileSize)) tiles.set(this.tileSize, this.bakeNebula(nebula));
+    return tiles.get(this.tileSize);
+  }
+
+  bakeNebula(small) {
     const size = this.tileSize;
-    const small = (nebula ??= paintNebula(NEBULA_SIZE));
     const edge = NEBULA_SIZE; // the source has a rim of one px from the other side, to tile
     const source = bake(edge + 2, edge + 2, (ctx) => {
       for (const x of [1 - edge, 1, 1 + edge])
@@ -200,10 +227,16 @@ export class Backdrop {
 
   drawSky(ctx, camera) {
     const size = this.tileSize;
+    const tile = this.tile();
+    if (tile === null) {
+      ctx.fillStyle = NIGHT;
+      ctx.fillRect(0, 0, camera.width, camera.height);
+      return;
+    }
     const left = -wrap(Math.round(camera.left * NEBULA_DEPTH), size);
     const top = -wrap(Math.round(camera.top * NEBULA_DEPTH), size);
     for (let y = top; y < camera.height; y += size) {
-      for (let x = left; x < camera.width; x += size) ctx.drawImage(this.tile, x, y);
+      for (let x = left; x < camera.width; x += size) ctx.drawImage(tile, x, y);
     }
   }
 

@@ -96,8 +96,8 @@ export class Hud {
     });
   }
 
-  /** Once a frame. `stats`: the client's. */
-  update(scene, stats, nowMs) {
+  /** Once a frame. `stats`: the client's; `camera`: the renderer's. */
+  update(scene, stats, nowMs, camera) {
     const { self } = scene;
     this.frames += 1;
     this.fill(this.hull, self.hp, 30);
@@ -107,7 +107,7 @@ export class Hud {
     this.showDeath(self);
     if (nowMs >= this.mapDue) {
       this.mapDue = nowMs + MAP_EVERY_MS;
-      this.drawMap(scene);
+      this.drawMap(scene, camera);
     }
     if (nowMs >= this.slowDue) {
       this.slowDue = nowMs + SLOW_EVERY_MS;
@@ -246,7 +246,7 @@ export class Hud {
     write(byId("death-wait"), `Back in ${Math.ceil(self.respawnS)} s`);
   }
 
-  drawMap({ ships, heat, view, size, self }) {
+  drawMap({ ships, heat, view, size, self }, camera) {
     const { map, mapCtx: ctx } = this;
     const side = Math.round(map.clientWidth * devicePixelRatio);
     if (side === 0) return;
@@ -264,10 +264,9 @@ export class Hud {
     const x = view.x * scale;
     const y = view.y * scale;
     ctx.strokeStyle = "rgb(160 230 255 / .5)";
-    const aspect = innerWidth / innerHeight;
-    const wide = Math.min(1, aspect) * 1600 * scale;
-    const high = Math.min(1, 1 / aspect) * 1600 * scale;
-    ctx.strokeRect(x - wide / 2, y - high / 2, wide, high);
+    const units = scale / camera.scale;
+    const { left, top, width, height } = camera;
+    ctx.strokeRect(left * units, top * units, width * units, height * units);
     ctx.fillStyle = self.alive ? "#8ff6ff" : "#7a86a8";
     ctx.beginPath();
     ctx.arc(x, y, dot * 1.3, 0, 7);

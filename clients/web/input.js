@@ -102,7 +102,8 @@ export class Input {
       this.held[action] = false;
       return;
     }
-    const typing = event.target.closest?.("input, select, textarea, dialog");
+    const typing = event.target.closest?.("input, select, textarea, dialog")
+      || (event.code === "Space" && event.target.closest?.("button, a")); // it presses that
     if (!this.enabled || typing || event.ctrlKey || event.metaKey || event.altKey) return;
     this.held[action] = true;
     if (action === "fire") this.mouse.seen = false; // a keyboard player aims where they fly

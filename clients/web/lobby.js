@@ -8,6 +8,7 @@
 const GAME = "arena"; // a server may have others beside it
 const LIST_MS = 3000;
 const FAR_WAIT_S = 2; // between attempts when the server doesn't say
+const MOST_ROOMS = 30;
 const CODE = /^[0-9A-Z]{8}$/;
 
 /** The server's no, for people to read. `retryS`: when to ask again, or 0. */
@@ -42,6 +43,16 @@ export async function ask(method, path, body) {
 export function codeIn(text) {
   const code = text.toUpperCase().replace(/[^0-9A-Z]/g, "");
   return CODE.test(code) ? code : null;
+}
+
+/** Whether a text is in the clipboard now. */
+async function copied(text) {
+  return navigator.clipboard?.writeText(text).then(() => true, () => false) ?? false;
+}
+
+/** 90 → "90 s", 180 → "3 min". */
+export function duration(seconds) {
+  return seconds % 60 ? `${seconds} s` : `${seconds / 60} min`;
 }
 
 /** A place's websocket, as secure as the page. */
@@ -97,6 +108,9 @@ export class Lobby {
       byId("invite").close();
       this.#fly(this.#own.room);
     });
+    byId("room-invite-copy").addEventListener("click", async (event) => {
+      event.target.textContent = (await copied(this.#link())) ? "Copied" : this.#link();
+    });
     this.choose(room);
     this.watching = watching;
     setInterval(() => this.#refresh(), LIST_MS);
@@ -113,15 +127,21 @@ export class Lobby {
     history.replaceState(null, "", url);
     byId("room-chosen").hidden = room === null;
     byId("room-name").textContent = room ?? "";
+    await this.#describe();
+  }
+
+  /** Who is in the chosen room. */
+  async #describe() {
+    const room = this.#room;
     if (room === null) return;
+    let text;
     try {
       const { name, players, capacity } = await ask("GET", `rooms/${encodeURIComponent(room)}`);
-      if (this.#room === room) {
-        byId("room-name").textContent = `${name} · ${players} of ${capacity}`;
-      }
+      text = `${name} · ${players} of ${capacity}`;
     } catch (error) {
-      byId("room-name").textContent = error.message;
+      text = error.message;
     }
+    if (this.#room === room) byId("room-name").textContent = text;
   }
 
   /**
@@ -168,6 +188,7 @@ export class Lobby {
 
   async #refresh() {
     if (!this.shown || document.hidden) return;
+    this.#describe();
     let rooms = [];
     try {
       rooms = (await ask("GET", "rooms")).rooms.filter(({ game }) => (game ?? GAME) === GAME);
@@ -176,7 +197,21 @@ export class Lobby {
       byId("rooms-note").textContent = error.message;
       return;
     }
-    byId("rooms").replaceChildren(...rooms.slice(0, 30).map((room) => this.#row(room)));
+    this.#list(rooms.slice(0, MOST_ROOMS));
+  }
+
+  /** Rows stay the elements that they are, so that the keyboard's focus stays where it is. */
+  #list(rooms) {
+    const list = byId("rooms");
+    const rows = new Map([...list.children].map((row) => [row.dataset.room, row]));
+    rooms.forEach((room, place) => {
+      const row = rows.get(room.room) ?? this.#row(room);
+      rows.delete(room.room);
+      row.querySelector("b").textContent = `${room.players}/${room.capacity}`;
+      row.querySelector("button").disabled = room.players >= room.capacity;
+      if (list.children[place] !== row) list.insertBefore(row, list.children[place] ?? null);
+    });
+    for (const row of rows.values()) row.remove();
   }
 
   #row(room) {
@@ -185,14 +220,13 @@ export class Lobby {
     const fly = element("button", "Fly", "plain");
     const watch = element("button", "Watch", "plain");
     fly.type = watch.type = "button";
-    fly.disabled = room.players >= room.capacity;
     fly.setAttribute("aria-label", `Fly in ${room.name}`);
     watch.setAttribute("aria-label", `Watch ${room.name}`);
     fly.addEventListener("click", () => this.#fly(room.room));
     watch.addEventListener("click", () => this.#fly(room.room, true));
     const name = element("span", room.name, "name");
-    if (room.round_s) name.append(element("small", `${Math.round(room.round_s / 60)} min rounds`));
-    row.append(name, element("b", `${room.players}/${room.capacity}`), fly, watch);
+    if (room.round_s) name.append(element("small", `rounds of ${duration(room.round_s)}`));
+    row.append(name, element("b", ""), fly, watch);
     return row;
   }
 
@@ -244,12 +278,23 @@ export class Lobby {
   async #copy() {
     const link = byId("invite-link");
     link.select();
-    try {
-      await navigator.clipboard.writeText(link.value);
-      byId("invite-copied").textContent = "Copied.";
-    } catch {
-      byId("invite-copied").textContent = "Press Ctrl+C to copy.";
-    }
+    byId("invite-copied").textContent = (await copied(link.value))
+      ? "Copied." : "Press Ctrl+C to copy.";
+  }
+
+  /** Before the settings open: how others come to where one flies. */
+  showInvite() {
+    const room = this.#room;
+    byId("room-invite").hidden = room === null;
+    if (room === null) return;
+    const made = this.#own?.room === room ? this.#own.code : codeIn(room);
+    byId("room-invite-code").textContent = made ?? "a link";
+    byId("room-invite-copy").textContent = "Copy link";
+  }
+
+  #link() {
+    return this.#own?.room === this.#room
+      ? new URL(this.#own.link, location.href).href : location.href;
   }
 
   // The best of all time.

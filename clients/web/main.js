@@ -186,6 +186,7 @@ settings.onChange((key) => {
 
 function openSettings() {
   byId("leave").hidden = !playing;
+  lobby.showInvite();
   input.releaseAll();
   dialog.showModal();
 }
@@ -204,8 +205,8 @@ byId("leave").addEventListener("click", () => {
 showMuted();
 
 // Keys belong to the ship again once a button or the dialog has done its work.
-byId("buttons").addEventListener("click", (event) => {
-  if (event.detail > 0 && chatForm.hidden && !dialog.open) document.activeElement?.blur();
+byId("buttons").addEventListener("click", () => {
+  if (chatForm.hidden && !dialog.open) document.activeElement?.blur();
 });
 dialog.addEventListener("close", () => {
   if (playing) document.activeElement?.blur();
@@ -292,8 +293,8 @@ function frame(now) {
     client.setInput(input.read(renderer.own.x, renderer.own.y));
     client.sample(now);
     spectator?.sample(now, dt);
-    hud.update(client.scene, client.stats, now);
-    rounds.update(client.scene);
+    hud.update(client.scene, client.stats, now, renderer.camera);
+    rounds.update(client.scene, now);
   }
   if (!arrived) attract.step(dt);
   const scene = arrived ? client.scene : attract.scene;

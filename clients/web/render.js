@@ -12,7 +12,9 @@ const BOOST = 4;
 const PROTECTED = 8;
 const BOT = 16;
 
-const VIEW_UNITS = 1600; // shown along the longer side; the server sends 1,750
+const VIEW_UNITS = 1600; // shown along the longer side at most; the server sends 1,750
+const VIEW_AREA = 1600 * 900; // shown in all: who has a square window sees no more
+const OUTSIDE = 0.12; // share of a side that may lie beyond the border
 const LEAST_SCALE = 0.6; // CSS px per unit below which ships are too small to play with
 const LEAD_UNITS = 55; // how far the camera looks ahead
 const CROWDED = 50; // more ships in sight than this, and only the near ones are named
@@ -25,7 +27,14 @@ const SAFE_OTHER = 3;
 
 /** CSS px per world unit for a window of `width` × `height` CSS px. */
 export function fitView(width, height) {
-  return Math.max(Math.max(width, height) / VIEW_UNITS, LEAST_SCALE);
+  const byArea = Math.sqrt((width * height) / VIEW_AREA);
+  return Math.max(Math.max(width, height) / VIEW_UNITS, byArea, LEAST_SCALE);
+}
+
+/** Where the camera looks along one axis, units: at `at`, but never far beyond the border. */
+export function within(at, view, size) {
+  const inside = view * (0.5 - OUTSIDE);
+  return size < 2 * inside ? size / 2 : Math.min(size - inside, Math.max(inside, at));
 }
 
 class Camera {
@@ -195,8 +204,8 @@ export class Renderer {
 
     this.shake = Math.max(0, this.shake - 1.7 * dt);
     const throwPx = this.calm ? 0 : this.shake * this.shake * 22 * camera.scale;
-    const x = scene.view.x + lead.x;
-    const y = scene.view.y + lead.y;
+    const x = within(scene.view.x + lead.x, camera.width / camera.scale, scene.size);
+    const y = within(scene.view.y + lead.y, camera.height / camera.scale, scene.size);
     camera.left = Math.round(
       x * camera.scale - camera.width / 2 + (Math.random() * 2 - 1) * throwPx,
     );

@@ -184,24 +184,32 @@ export class Spectator {
     const [tick, first, last, speed] = state;
     const { play, seek, time } = this.#parts;
     if (speed > 0) this.#parts.speed.value = String(speed);
-    play.textContent = speed === 0 ? "▶" : "❚❚";
-    play.setAttribute("aria-label", speed === 0 ? "Go on" : "Stop");
+    const over = this.#over;
+    play.textContent = over ? "↻" : speed === 0 ? "▶" : "❚❚";
+    play.setAttribute("aria-label", over ? "Play again" : speed === 0 ? "Go on" : "Stop");
     // WELCOME says how many ticks pass in a second at this speed.
     this.#tickHz = this.#client.scene.tickHz / (speed || Number(this.#parts.speed.value));
     seek.min = String(first);
     seek.max = String(last);
     if (performance.now() - this.#sought > 1000) seek.value = String(tick);
     const at = (tick - first) / this.#tickHz;
-    time.textContent = `${clock(at)} / ${clock((last - first) / this.#tickHz)}`;
+    const whole = clock((last - first) / this.#tickHz);
+    time.textContent = over ? `The end · ${whole}` : `${clock(at)} / ${whole}`;
   }
 
   #speed() {
     return Number(this.#parts.speed.value);
   }
 
-  /** Stop, or go on. */
+  /** Whether the replay has come to its last tick. */
+  get #over() {
+    return this.#state !== null && this.#state[0] >= this.#state[2];
+  }
+
+  /** Stop, or go on; at the end, play it again. */
   toggle() {
-    if (this.#state) this.#client.replay(this.#state[3] === 0 ? this.#speed() : 0, null);
+    if (this.#over) this.#client.replay(this.#speed(), this.#state[1]);
+    else if (this.#state) this.#client.replay(this.#state[3] === 0 ? this.#speed() : 0, null);
   }
 
   /** Jump to a tick. */
@@ -235,7 +243,7 @@ export class Spectator {
     });
     on(canvas, "pointermove", (event) => this.#dragged(event));
     on(canvas, "pointerup", (event) => {
-      if (this.#drag && this.#drag.far < CLICK_PX) this.#click(event, canvas);
+      if (this.#drag && this.#drag.far < CLICK_PX) this.#click(event);
       this.#drag = null;
     });
     on(canvas, "pointercancel", () => (this.#drag = null));
@@ -266,10 +274,11 @@ export class Spectator {
     if (drag.far >= CLICK_PX) this.#move(-dx * this.#pitch, -dy * this.#pitch);
   }
 
-  #click(event, canvas) {
-    const { ships, view } = this.#client.scene;
-    const x = view.x + (event.clientX - canvas.clientWidth / 2) * this.#pitch;
-    const y = view.y + (event.clientY - canvas.clientHeight / 2) * this.#pitch;
+  #click(event) {
+    const { ships } = this.#client.scene;
+    const { camera, ratio } = this.#camera;
+    const x = (event.clientX * ratio() + camera.left) / camera.scale;
+    const y = (event.clientY * ratio() + camera.top) / camera.scale;
     let best = NO_SLOT;
     let nearest = REACH_PX * this.#pitch;
     for (let i = 0; i < ships.count; i++) {

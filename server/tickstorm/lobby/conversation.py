@@ -76,7 +76,7 @@ class Conversation:
             raise ProtocolViolation(
                 Close.VERSION, f"this server speaks version {wire.PROTOCOL_VERSION}; reload"
             )
-        name = names.clean(name, 16, wire.NAME_BYTES) or names.DEFAULT_NAME
+        name = names.clean(name, wire.NAME_BYTES, wire.NAME_BYTES) or names.DEFAULT_NAME
         if self.replay is not None:
             self.session = self.lobby.watch(
                 self.replay, self.connection, name, schema, self.address

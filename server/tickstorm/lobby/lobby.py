@@ -405,7 +405,7 @@ class Lobby:
         now = self.settled(room.id)
         if now is None:
             raise ProtocolViolation(Close.NO_ROOM, "there is no such room")
-        called = names.clean(who.name, 16, NAME_BYTES) or names.DEFAULT_NAME
+        called = names.clean(who.name, NAME_BYTES, NAME_BYTES) or names.DEFAULT_NAME
         return now, Identity(who.id, called)
 
     def _check_address(self, address: str, spectate: bool) -> None:
