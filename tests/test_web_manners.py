@@ -67,7 +67,8 @@ def test_the_list_of_rooms_leaves_the_keyboards_focus_where_it_is(server, visit)
         with page.expect_response("**/api/rooms"):
             pass
     page.wait_for_function("() => document.activeElement.closest('#rooms') !== null")
-    assert page.evaluate("() => document.activeElement.getAttribute('aria-label')") == "Fly in Arena"
+    focused = page.evaluate("() => document.activeElement.getAttribute('aria-label')")
+    assert focused == "Fly in Arena"
 
 
 def test_space_on_a_focused_button_presses_it_and_does_not_fire(server, visit):
@@ -148,7 +149,8 @@ def test_every_window_shows_the_same_area_and_little_beyond_the_border(page):
             if (scale > 0.6) areas.push([wide * high, Math.max(wide, high)]);
             for (const size of [2048, 4096]) for (let x = 0; x <= size; x += size / 8) {
               for (let y = 0; y <= size; y += size / 8) {
-                const left = within(x, wide, size) - wide / 2, top = within(y, high, size) - high / 2;
+                const left = within(x, wide, size) - wide / 2;
+                const top = within(y, high, size) - high / 2;
                 const inX = Math.min(size, left + wide) - Math.max(0, left);
                 const inY = Math.min(size, top + high) - Math.max(0, top);
                 if (Math.abs(x - (left + wide / 2)) > wide / 2) shares.push(9); // out of sight
@@ -194,6 +196,7 @@ def violations(page) -> list:
     return page.evaluate(
         f"""async () => {{
           const {{violations}} = await axe.run(document, {{runOnly: {RULES}}});
-          return violations.map((v) => [v.id, v.impact, v.nodes.slice(0, 3).map((n) => n.html.slice(0, 120))]);
+          const where = (nodes) => nodes.slice(0, 3).map((node) => node.html.slice(0, 120));
+          return violations.map((v) => [v.id, v.impact, where(v.nodes)]);
         }}"""
     )
