@@ -128,6 +128,13 @@ class Config:
     metrics_token: str = _option(
         "", "if set, `/metrics` is for those who send it as bearer token", secret=True
     )
+    admin_token: str = _option(
+        "", "the token of `/admin`, which is off without one", secret=True, least=16
+    )
+    admin_look_token: str = _option(
+        "", "another token of `/admin`, for who may look and not act", secret=True, least=16
+    )
+    log_format: str = _option("lines", "how the log is written", choices=("lines", "json"))
     dev: str = _option(
         "off", "a development run: pages see the tracebacks of rules", choices=("on", "off")
     )
@@ -207,12 +214,15 @@ def allowed(option: Field) -> str:
     if option.type == "int":
         text = f"a whole number from {meta['low']} to {meta['high']}"
         return text + (f", a multiple of {meta['multiple']}" if meta.get("multiple") else "")
-    return "text"
+    return f"text of at least {meta['least']} characters" if meta.get("least") else "text"
 
 
 def _parse(option: Field, text: str) -> Any:
     meta = option.metadata
-    wrong = ConfigError(f"{option.name.upper()}={text} is not allowed: {allowed(option)}")
+    shown = "…" if meta.get("secret") else text
+    wrong = ConfigError(f"{option.name.upper()}={shown} is not allowed: {allowed(option)}")
+    if len(text) < meta.get("least", 0):
+        raise wrong
     if option.type == "int":
         try:
             value = int(text)

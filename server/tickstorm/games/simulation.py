@@ -21,13 +21,14 @@ from ..replication.patches import REFERENCE, TUPLE, Replica, keep, pack
 from .entity import DICT, LIST, Entity, Field, Player, SyncedDict, SyncedList
 from .room import Game, Refuse, Room
 
-JOIN, DROP, RETURN, LEAVE, CALL, MOVE, RESULT, CLOSE, TIME = range(9)
+JOIN, DROP, RETURN, LEAVE, CALL, MOVE, RESULT, CLOSE, TIME, LOCK, SET = range(11)
 """Events, as lists that begin with their type:
 
 ``[JOIN, id, name, session, bot]`` (the last two are for whoever restores it),
 ``[DROP, id]``, ``[RETURN, id]``, ``[LEAVE, id]``,
 ``[CALL, id, message, values, request]``, ``[MOVE, id, values]``,
-``[RESULT, fetch, result, error]``, ``[CLOSE]``, ``[TIME, seconds]`` (rooms without a tick).
+``[RESULT, fetch, result, error]``, ``[CLOSE]``, ``[TIME, seconds]`` (rooms without a tick);
+of whoever runs the server: ``[LOCK, locked]``, ``[SET, entity, name, value]``.
 Those that only tell a hook may end with `SILENT`: the hook failed before, and is left out.
 """
 
@@ -190,6 +191,12 @@ class Simulation:
         if kind == JOIN:
             self._join(index, event[1], event[2])
             return
+        if kind == LOCK:
+            self.locked = event[1]
+            return
+        if kind == SET:
+            self._set(*event[1:])
+            return
         player = self.players.get(event[1])
         if player is None:
             if kind == CALL and event[4] is not None:
@@ -210,6 +217,15 @@ class Simulation:
         elif kind == LEAVE:
             self._tell("on_leave", index, event, player)
             self._remove(player)
+
+    def _set(self, id: int, name: str, value: Any) -> None:
+        """An operator's hand: a setting, or an attribute of an entity that is there still."""
+        entity = self.replica.entities.get(id)
+        if entity is None:
+            return
+        if entity is self.room and name in self.settings:
+            self.settings[name] = value
+        setattr(entity, name, copy.deepcopy(value))
 
     def _tell(self, hook: str, index: int, event: list[Any], player: Player) -> None:
         if len(event) == _SILENT_FROM[event[0]]:

@@ -31,6 +31,7 @@ from ..rooms.meter import Meter, Shared
 from ..rooms.object_room import ObjectRoom
 from ..rooms.object_session import ObjectSession
 from ..rooms.session import Session
+from ..services.bans import Bans
 from ..services.scores import Scores
 from ..transport.connection import Connection
 from ..transport.pool import Pool
@@ -103,6 +104,7 @@ class Lobby:
         self.watched: dict[replay.ReplayRoom | object_replay.ObjectReplay, str] = {}  # by whom
         self.replays = object_replay.Listing(config.data_dir, games)
         self._writer = journal.Writer() if config.journal == "on" else None
+        self.bans = Bans(Path(config.data_dir) / "bans.json")
         self.scores = Scores(Path(config.data_dir) / "scores.sqlite")
         self._ledger, self._stories = self._open_ledger()
         pool = Pool(clock, shared_ring(config.sockets))
@@ -405,8 +407,14 @@ class Lobby:
         now = self.settled(room.id)
         if now is None:
             raise ProtocolViolation(Close.NO_ROOM, "there is no such room")
+        self._check_banned(who.id)
         called = names.clean(who.name, NAME_BYTES, NAME_BYTES) or names.DEFAULT_NAME
         return now, Identity(who.id, called)
+
+    def _check_banned(self, player: str) -> None:
+        """Raises ProtocolViolation if this player, or session of a crowd, may not come in."""
+        if player and (why := self.bans.why("player", player)):
+            raise ProtocolViolation(Close.KICKED, why)
 
     def _check_address(self, address: str, spectate: bool) -> None:
         """Raises ProtocolViolation if this address has its share of the seats, or of joins."""
@@ -534,6 +542,10 @@ class Lobby:
         if room is None:
             return None
         _check_schema(schema, room)
+        session = room.sessions.get(claim.session)
+        self._check_banned(claim.session)
+        if isinstance(session, ObjectSession):
+            self._check_banned(session.player)
         return room.resume(claim.session, connection, address)
 
     @property

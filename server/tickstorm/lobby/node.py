@@ -271,6 +271,11 @@ class Node:
                         gevent.sleep(players * arrival_s)
             self.beat()
 
+    def move(self, id: str) -> bool:
+        """Hand one room to another node; its players follow. False if nobody takes it."""
+        with self._moving:
+            return id in self.lobby.rooms and self._move(id)
+
     def _move(self, id: str) -> bool:
         """Hand a room over. False if nobody takes it: then it plays on."""
         room = self.lobby.rooms[id]

@@ -150,11 +150,14 @@ class Web:
         if (answer := self._across(method, environ, start_response)) is not None:
             return answer
         cors = _cors(environ.get("HTTP_ORIGIN"))
+        if why := self.lobby.bans.why("address", site_of(self.address_of(environ))):
+            body = json.dumps({"error": "banned", "message": f"You are {why}."}).encode()
+            return _answer(start_response, "403 Forbidden", body, "application/json", cors)
         secure = self._forwarded(environ, "HTTP_X_FORWARDED_PROTO", environ["wsgi.url_scheme"])
         request = api.Request(
             method,
             path,
-            _site(self._address(environ)),
+            site_of(self.address_of(environ)),
             f"{'wss' if secure == 'https' else 'ws'}://{environ.get('HTTP_HOST', '')}",
             environ.get("CONTENT_TYPE", ""),
             environ.get("HTTP_AUTHORIZATION", ""),
@@ -164,7 +167,7 @@ class Web:
             status, data, headers = self.api.answer(request)
         except api.Aborted:
             self.refused["aborted"] += 1
-            self._complain(_site(self._address(environ)), "did not send its whole body")
+            self._complain(site_of(self.address_of(environ)), "did not send its whole body")
             return _answer(start_response, "400 Bad Request", b"the body is not whole\n")
         body = json.dumps(data).encode() + b"\n"
         return _answer(
@@ -318,7 +321,7 @@ class Web:
         if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
             # Its bytes would be taken for frames by us, and not by a proxy between.
             return refuse("body", "400 Bad Request", b"an upgrade has no body\n")
-        address = self._address(environ)
+        address = self.address_of(environ)
         if (full := self._full(address)) is not None:
             reason, code, text = full
             return refuse(reason, f"{code.value} {code.phrase}", f"{text}\n".encode())
@@ -347,7 +350,7 @@ class Web:
         """Why nobody else can come in from this address, if so: a word for our counters, the
         status, and a sentence."""
         limit = self.config.max_connections_per_address
-        if limit and self._open[_site(address)] >= limit:
+        if limit and self._open[site_of(address)] >= limit:
             return "address", HTTPStatus.TOO_MANY_REQUESTS, "too many connections"
         if len(self.websockets) >= self.config.max_websockets:
             return "full", HTTPStatus.SERVICE_UNAVAILABLE, "full; try again later"
@@ -356,7 +359,7 @@ class Web:
     def _open_bridge(self, environ: dict) -> tuple[Bridge, str]:
         """The way to a room for a client that has no WebSocket, on a WebSocket's terms. Raises
         Refusal."""
-        address = self._address(environ)
+        address = self.address_of(environ)
         if (full := self._full(address)) is not None:
             reason, status, text = full
             self.refused[reason] += 1
@@ -370,11 +373,11 @@ class Web:
                 os.close(bridge.fd)
 
         gevent.spawn(serve)
-        return bridge, _site(address)
+        return bridge, site_of(address)
 
     def _serve(self, fd: int, query_string: str, address: str) -> None:
         """A connection from its first message to its end; it is counted meanwhile."""
-        site = _site(address)
+        site = site_of(address)
         self._open[site] += 1
         self.websockets.add(fd)
         try:
@@ -395,8 +398,10 @@ class Web:
             bytes_per_second=config.message_rate * self._input_size + config.max_message_bytes,
         )
         connection.deadline = monotonic() + config.hello_seconds
+        if why := self.lobby.bans.why("address", site_of(address)):
+            connection.close(Close.KICKED, why)
         room, watched = (query.get(key, [None])[0] for key in ("room", "replay"))
-        site = _site(address) if config.max_connections_per_address else ""
+        site = site_of(address) if config.max_connections_per_address else ""
         conversation = Conversation(self.lobby, room, connection, watched, site)
         try:
             connection.run()
@@ -435,7 +440,7 @@ class Web:
         host = environ.get("HTTP_HOST", "")
         return [*map(Origin, (f"http://{host}", f"https://{host}", *self._origins)), None]
 
-    def _address(self, environ: dict) -> str:
+    def address_of(self, environ: dict) -> str:
         """The client's address; behind a trusted proxy, the last one that it has added."""
         address = environ.get("REMOTE_ADDR", "")
         if address in self._proxies:
@@ -446,10 +451,10 @@ class Web:
         return address
 
 
-def _site(address: str) -> str:
+def site_of(address: str) -> str:
     """What counts as one address: IPv6 users have 2**64 of them.
 
-    >>> _site("192.0.2.7"), _site("2001:db8:1:2:3::4")
+    >>> site_of("192.0.2.7"), site_of("2001:db8:1:2:3::4")
     ('192.0.2.7', '2001:db8:1:2::')
     """
     try:

@@ -156,6 +156,7 @@ class CrowdRoom:
         self._running = True
         self._late_s = 0.0  # by so much the next tick is late
         self._rest_s = 0.0  # what the other rooms are owed before the next tick
+        self.locked = False  # nobody new is let in
         self._held = False
         for row in sessions:
             self._restore(*row)
@@ -593,6 +594,8 @@ class CrowdRoom:
     ) -> Session:
         """A new player; `expected`: of one with a ticket it is known that there is time for it.
         Raises ProtocolViolation if the room is full or too busy."""
+        if self.locked:
+            raise ProtocolViolation(Close.FULL, "the room is locked")
         if not self.make_room():
             raise ProtocolViolation(Close.FULL, "the room is full; try again later")
         if (why := self.busy_with()) and not expected:
@@ -688,6 +691,17 @@ class CrowdRoom:
                 self._away[session.id] = session
             self.connections[session.seat] = None
             self.seats.detach(session.seat)
+
+    def lock(self, locked: bool) -> None:
+        """From now on nobody new is let in, or everybody again."""
+        self.locked = locked
+
+    def kick(self, session: Session, reason: str) -> None:
+        """The session ends, whether its client is here or away."""
+        connection = session.connection
+        self.leave(session)
+        if connection is not None:
+            connection.close(Close.KICKED, reason or "kicked")
 
     def leave(self, session: Session) -> None:
         """The session ends, and its player leaves the world."""
@@ -814,8 +828,8 @@ class CrowdRoom:
 
     @property
     def taken(self) -> int:
-        """Seats that nobody new can have."""
-        return self.players
+        """Seats that nobody new can have: all of them while the room is locked."""
+        return self.capacity if self.locked else self.players
 
     @property
     def spectators(self) -> int:

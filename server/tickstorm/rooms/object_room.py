@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from ..games.room import Game
-from ..games.simulation import CALL, CLOSE, MOVE, RESULT, TIME, RuleError, Simulation
+from ..games.simulation import CALL, CLOSE, LOCK, MOVE, RESULT, SET, TIME, RuleError, Simulation
 from ..protocol.wire import Close, notice
 from ..replication.patches import pack
 from . import object_intake
@@ -155,6 +155,48 @@ class ObjectRoom(ObjectSeats):
             result, error = None, f"the result is no plain data: {wrong}"
         self.put([RESULT, fetch, result, error])
 
+    # ------------------------------------------------------------------ of whoever runs the server
+
+    @property
+    def locked(self) -> bool:
+        """Is nobody new let in?"""
+        return self.simulation.locked
+
+    def lock(self, locked: bool) -> None:
+        """From its next turn on nobody new is let in, or everybody again."""
+        self.put([LOCK, locked])
+
+    def kick(self, session: ObjectSession, reason: str) -> None:
+        """The session ends, whether its client is here or away."""
+        connection = session.connection
+        self.leave(session)
+        if connection is not None:
+            connection.close(Close.KICKED, reason or "kicked")
+
+    def say(self, name: str | None, text: str) -> None:
+        """A line for everyone here; `name` None is the server itself."""
+        line = notice(0, text if name is None else f"{name}: {text}")
+        for session in self.live:
+            if session.connection is not None:
+                self.loop.push(session.connection, line)
+
+    def set(self, entity: int, name: str, value: Any) -> None:
+        """A setting (`entity` 0), or an attribute of an entity, from the next turn on. It is an
+        event as any other, so a replay has it too. Raises ValueError for what is not there, or
+        can't be."""
+        here = self.simulation.replica.entities.get(entity)
+        if here is None or name not in here.__dict__:
+            raise ValueError(f"entity {entity} has no attribute {name!r}")
+        if any(field.name == name and field.fixed for field in here.kind.fields):
+            raise ValueError(f"{name} is fixed once its entity was spawned")
+        if entity == 0 and name in self.game.settings:
+            value = self.game.settings[name].check(value)
+        try:
+            pack(value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"{name}: {error}") from None
+        self.put([SET, entity, name, value])
+
     # ------------------------------------------------------------------ one turn
 
     def run(self, out: list[tuple[Connection, bytes]]) -> None:
@@ -208,10 +250,7 @@ class ObjectRoom(ObjectSeats):
     def _kick(self, player: str, reason: str) -> None:
         session = self.by_player.get(player)
         if session is not None:
-            connection = session.connection
-            self.leave(session)
-            if connection is not None:
-                connection.close(Close.KICKED, reason or "kicked")
+            self.kick(session, reason)
 
     def _checkpoint_if_due(self) -> None:
         ticks, now = len(self.rules.since), self.loop.clock()
