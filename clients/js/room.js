@@ -354,7 +354,8 @@ export class Room {
         this.replaying = { tick, first, last, speed };
         break;
       }
-      case FAULT: import("./fault.js").then(({ show }) => show(rest[0])); break;
+      case NOTICE:
+      case FAULT: import("./fault.js").then(({ show }) => show(...rest)); break;
       // What a later version of the server says is not for us.
     }
   }

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 from time import monotonic
 
 import gevent
@@ -24,6 +25,9 @@ from .lobby.lobby import Lobby
 from .lobby.node import Node
 from .lobby.pages import pages_of
 from .lobby.web import Web
+from .operate import logs
+from .operate.admin import Admin
+from .operate.profile import Sampler
 from .operate.scrape import Scrape
 from .process import memory, privileges
 from .protocol.wire import Close
@@ -76,10 +80,7 @@ def check_uwsgi() -> None:
 def start() -> Web:
     """Build everything and start the loops. Called once per worker, at import."""
     config = load({"GAMES": _setting("games"), **os.environ})
-    logging.basicConfig(
-        level=config.log_level.upper(), format="%(asctime)s %(levelname).1s %(name)s: %(message)s"
-    )
-    logging.getLogger("websockets").setLevel(logging.WARNING)
+    logs.begin(config)
     check_uwsgi()
     games = catalogue.load(config.games)
     memory.keep()
@@ -95,6 +96,9 @@ def start() -> Web:
     door = Door(config.port, web.health_answer)
     web.door = door
     web.mounted["metrics"] = Scrape(web, config.metrics_token)
+    sampler = Sampler()
+    if config.admin_token or config.admin_look_token:
+        web.mounted["admin"] = Admin(web, config, sampler, uwsgi.connection_fd)
     gc.callbacks.append(lobby.meters[CROWD].shared.garbage)
     lobby.loop.after_turn = door.let_in
 
@@ -114,8 +118,11 @@ def start() -> Web:
     gevent.spawn(_collect_garbage)
     gevent.spawn(_tidy, lobby)
     gevent.spawn(_keep_the_door, config, web)
-    gevent.spawn(_handle_signals, node, web)
-    log.info("tickstorm %s serves http://%s:%d", lobby.version, config.host, config.port)
+    gevent.spawn(_handle_signals, node, web, sampler)
+    log.info(
+        "tickstorm %s serves http://%s:%d, worker %d",
+        lobby.version, config.host, config.port, os.getpid(),
+    )  # fmt: skip
     return web
 
 
@@ -147,7 +154,7 @@ def _watch(lobby: Lobby, seconds: int) -> None:
         gevent.sleep(min(1.0, seconds / 4))
 
 
-def _handle_signals(node: Node, web: Web) -> None:
+def _handle_signals(node: Node, web: Web, sampler: Sampler) -> None:
     # From inside a greenlet and with the system's own call: so they take the place of the
     # handlers that uWSGI gives to gevent's loop, of which SIGINT's ends the worker at once.
     def leave(number: int, _frame: object) -> None:
@@ -160,6 +167,12 @@ def _handle_signals(node: Node, web: Web) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
+
+    def profile(_number: int, _frame: object) -> None:
+        folder = Path(node.config.data_dir)
+        gevent.spawn(gevent.get_hub().threadpool.apply, sampler.toggle, (folder,))
+
+    signal.signal(signal.SIGUSR2, profile)
 
 
 def _leave(node: Node, web: Web, code: Close, reason: str) -> None:

@@ -32,7 +32,10 @@ of whoever runs the server: ``[LOCK, locked]``, ``[SET, entity, name, value]``.
 Those that only tell a hook may end with `SILENT`: the hook failed before, and is left out.
 """
 
-NAMES = ("join", "drop", "return", "leave", "call", "move", "result", "close", "time")
+NAMES = (
+    *("join", "drop", "return", "leave", "call", "move", "result", "close", "time"),
+    *("lock", "set"),
+)
 """Events, as people read them."""
 
 SILENT = "silent"

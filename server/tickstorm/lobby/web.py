@@ -107,6 +107,7 @@ class Web:
         self._origins = _listed(config.allowed_origins)
         self._proxies = _listed(config.trusted_proxies)
         self._open: Counter[str] = Counter()  # sockets by address
+        self._served = 0  # connections so far
         self._logged: dict[str, float] = {}  # when, by address
 
     def __call__(self, environ: dict, start_response: StartResponse) -> Iterable[bytes]:
@@ -397,6 +398,7 @@ class Web:
             config.send_buffer,
             bytes_per_second=config.message_rate * self._input_size + config.max_message_bytes,
         )
+        connection.number = self._served = self._served + 1
         connection.deadline = monotonic() + config.hello_seconds
         if why := self.lobby.bans.why("address", site_of(address)):
             connection.close(Close.KICKED, why)
@@ -406,7 +408,8 @@ class Web:
         try:
             connection.run()
         except Exception:  # one client's trouble is not to become another's
-            log.exception("a connection from %s failed", address)
+            log.exception("a connection from %s failed", address,
+                          extra={"address": address, "connection": connection.number})  # fmt: skip
             connection.close(Close.INTERNAL, "the server failed")
         finally:
             conversation.end()
@@ -422,16 +425,17 @@ class Web:
         self.closed[code.name] += 1
         if code in (Close.DONE, Close.GOING_AWAY, Close.RESTART):
             return
-        self._complain(address, f"closed {code}: {reason}")
+        self._complain(address, f"closed {code}: {reason}", connection.number)
 
-    def _complain(self, address: str, what: str) -> None:
+    def _complain(self, address: str, what: str, connection: int = 0) -> None:
         """Log what an address did, now and then."""
         now = monotonic()
         if now - self._logged.get(address, -LOG_AGAIN_S) >= LOG_AGAIN_S:
             if len(self._logged) >= 1000:
                 self._logged.clear()
             self._logged[address] = now
-            log.info("%s %s", address, what)
+            log.info("%s %s", address, what,
+                     extra={"address": address, "connection": connection})  # fmt: skip
 
     def _allowed_origins(self, environ: dict) -> list[Origin | None] | None:
         """The server's own host, whatever is configured, and clients that are no browsers."""

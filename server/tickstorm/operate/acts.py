@@ -105,7 +105,8 @@ class Acts:
             raise ActError(f"the ban can't be kept: {error}", 503) from None
         why, kicked = bans.why(kind, who), 0
         for room in list(self._web.lobby.rooms.values()):
-            for session in list(room.sessions.values()):
+            sessions: list[AnySession] = [*room.sessions.values()]
+            for session in sessions:
                 ids = (session.id, getattr(session, "player", ""))
                 if session.address == who if address else who in ids:
                     room.kick(session, why)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """What the worker's thread runs: stacks taken by a thread of their own, a few hundred a second.
 
-Off unless somebody switches it on, by the page or by ``kill -USR2 PID`` of the worker; and off again
+Off unless somebody switches it on, by the page or by ``kill -USR2 PID`` of the worker; off again
 by itself. While it is on, each of the slowest ticks keeps the stacks of its time. All can be
 looked at with https://www.speedscope.app, in whose format `speedscope` writes them.
 """

@@ -21,7 +21,8 @@ from ..games.room import Setting
 from ..lobby.web import Web
 from ..rooms.crowd_room import CrowdRoom
 from ..rooms.metrics import Metrics
-from ..rooms.object_room import ObjectRoom, ObjectSession
+from ..rooms.object_room import ObjectRoom
+from ..rooms.object_session import ObjectSession
 from ..rooms.session import Session
 from ..transport.connection import Connection
 from . import metrics
@@ -209,7 +210,7 @@ def room_row(web: Web, id: str) -> dict[str, Any]:
         "shedding": room.shedding.level.name,
         "locked": room.locked,
         "held": room.held,
-        "fault": bool(isinstance(room, ObjectRoom) and room.fault),
+        "fault": bool(isinstance(room, ObjectRoom) and room.rules.fault),
     }
 
 
@@ -290,7 +291,7 @@ def _objects(room: ObjectRoom) -> dict[str, Any]:
             {"in_s": round(due - simulation.time, 2), "every_s": every, "method": method}
             for due, every, method, _ in sorted(simulation.timers.values(), key=lambda row: row[0])
         ][:MOST_ITEMS],
-        "fault_text": room.fault,
+        "fault_text": room.rules.fault,
     }
 
 

@@ -114,6 +114,7 @@ class ObjectRules:
         log.error(
             "room %s (%s), tick %d: %s raised%s\n%s",
             room.id, room.game.name, tick, error.what, event, text,
+            extra={"player": _who(events, error)},
         )  # fmt: skip
         room.loop.tell_fault(room.live, f"{error.what} raised at tick {tick}\n{text}")
 
@@ -163,6 +164,12 @@ class ObjectRules:
         else:
             self.fatal = events
             log.error("room %s closes: %s raised again at the same point", room.id, error.what)
+
+
+def _who(events: list[list[Any]], error: RuleError) -> str:
+    """The player whose event it was, or ""."""
+    event = [] if error.event is None else events[error.event]
+    return event[1] if len(event) > 1 and isinstance(event[1], str) else ""
 
 
 def _traceback(error: RuleError) -> str:

@@ -67,5 +67,6 @@ class ObjectSession:
         except ProtocolViolation as violation:
             connection.close(violation.code, violation.reason)
         except Exception:  # one client's trouble is not to become another's
-            log.exception("room %s: a message of %s", self.room.id, self.name)
+            log.exception("room %s: a message of %s", self.room.id, self.name,
+                          extra={"player": self.player})  # fmt: skip
             connection.close(Close.INTERNAL, "the server failed")

@@ -83,6 +83,7 @@ class Connection:
         self.send = self.sock.send
         self.recv = self.sock.recv
         self.seat = -1
+        self.number = 0  # of all that this process has served, in the log
         self.plain = True
         """At a frame boundary with no fragments open: a plain input may bypass the codec."""
         self.extra: list[bytes] = []
