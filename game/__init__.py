@@ -6,7 +6,8 @@ here and described in `tickstorm.games.game`. In reading order:
 * `schema.py`: what travels on the wire, declared once;
 * `rules.py`: every number that makes the arena what it is;
 * `movement.py`: how a ship moves, to the bit as the browser predicts it;
-* `world.py`: the world and its step;
+* `sea.py`: the columns of one room or many, and the step; `rooms.py`: what is each room's own;
+  `world.py`: a room, and how it comes and goes;
 * `combat.py`: guns, shots, fair hits; `orbs.py`: things to collect; `grid.py`: who is
   near what.
 
@@ -23,6 +24,7 @@ import numpy as np
 
 from tickstorm.games.world import WorldSettings
 
+from .rules import Rules
 from .schema import (
     BUTTON_BOOST,
     BUTTON_FIRE,
@@ -34,6 +36,7 @@ from .schema import (
     checksum,
     declaration,
 )
+from .sea import MOST_ROOMS, Sea
 from .world import World, load_world
 
 __all__ = [
@@ -43,6 +46,7 @@ __all__ = [
     "STEP_COMMAND",
     "checksum",
     "clamp",
+    "create_sea",
     "create_world",
     "declaration",
     "load_world",
@@ -69,8 +73,14 @@ def clamp(commands: np.ndarray) -> None:
     commands["spare"] = 0
 
 
-def create_world(settings: WorldSettings, seed: int) -> World:
-    """A new world for `settings` (`tickstorm.games.world.WorldSettings`)."""
+def create_sea(tick_hz: int) -> Sea:
+    """Columns for many small rooms of this tick rate."""
+    return Sea(Rules.at(tick_hz, 4096), 64, 1024, 4096, MOST_ROOMS)
+
+
+def create_world(settings: WorldSettings, seed: int, sea: Sea | None = None) -> World:
+    """A new world for `settings` (`tickstorm.games.world.WorldSettings`), in `sea` if there is
+    one."""
     return World(
         settings.tick_hz,
         settings.size,
@@ -78,4 +88,5 @@ def create_world(settings: WorldSettings, seed: int) -> World:
         settings.orbs,
         seed,
         settings.round_s,
+        sea,
     )

@@ -22,14 +22,18 @@ import numpy as np
 
 from tickstorm.games.table import Table
 
-from .grid import Grid, pairs
+from .grid import ROOM_WIDTH, Grid, pairs
 from .movement import DIRECTION_COUNT, DIRECTION_X, DIRECTION_Y
+from .rooms import Rooms
 from .rules import KNOCK, MAX_SPEED, MUZZLE, SHIP_RADIUS, SHOT_RADIUS, Rules
 from .schema import BUTTON_FIRE, quantise
 
 F = np.float32
 
 HIT_RADIUS = SHIP_RADIUS + SHOT_RADIUS
+
+WIDEST = 128
+"""Cells along a side of a room that has a grid to itself, at most."""
 
 SHOT_COLUMNS = [
     ("x", "<f4"),  # where it is at the current tick
@@ -48,21 +52,34 @@ class History:
     A row says nothing about whether a slot was taken then; compare with `born`.
     """
 
-    def __init__(self, rules: Rules, capacity: int):
+    def __init__(self, rules: Rules, capacity: int, rooms: int = 1):
+        """`rules`: of one of the rooms; `rooms`: how many there can be."""
         self.depth = rules.max_view_delay // 16 + 3
-        self.x = np.zeros((self.depth, capacity), F)
-        self.y = np.zeros((self.depth, capacity), F)
         # From the middle of a shot's step to a ship that it hits within a tick, and a
         # little more against rounding.
         self.reach = float(rules.shot_step) / 2 + HIT_RADIUS + MAX_SPEED / rules.tick_hz + 2
-        self.grid = Grid(rules.size, self.reach)
+        width = ROOM_WIDTH if rooms > 1 else max(1, min(WIDEST, int(rules.size / self.reach)))
+        self.grid = Grid(width, rooms)
+        self.x: np.ndarray = np.zeros((self.depth, capacity), F)
+        self.y: np.ndarray = np.zeros((self.depth, capacity), F)
         # The same by cell, for the ticks that were asked for. `_start` counts through the
         # rows of the other three as if they were one array.
-        self._order = np.zeros((self.depth, capacity), np.int64)
-        self._sorted_x = np.zeros((self.depth, capacity), F)
-        self._sorted_y = np.zeros((self.depth, capacity), F)
+        self._order: np.ndarray = np.zeros((self.depth, capacity), np.int64)
+        self._sorted_x: np.ndarray = np.zeros((self.depth, capacity), F)
+        self._sorted_y: np.ndarray = np.zeros((self.depth, capacity), F)
         self._start = np.zeros((self.depth, self.grid.cells + 1), np.int64)
         self._sorted_tick = np.full(self.depth, -1, np.int64)
+
+    def place(self, room: int, size: float, ships: Table) -> None:
+        """A room begins: in its berth, nobody has a past."""
+        self.grid.place(room, size, self.reach)
+        self._sorted_tick[:] = -1
+        missing = ships.capacity - self.x.shape[1]
+        if missing > 0:
+            self.x, self.y, self._order, self._sorted_x, self._sorted_y = (
+                np.pad(ring, ((0, 0), (0, missing)))
+                for ring in (self.x, self.y, self._order, self._sorted_x, self._sorted_y)
+            )
 
     def record(self, tick: int, x: np.ndarray, y: np.ndarray) -> None:
         """Keep the positions (float32[n]) of a tick, over those of `depth` ticks ago."""
@@ -71,17 +88,24 @@ class History:
         self.y[row, : y.size] = y
 
     def near(
-        self, tick: np.ndarray, x: np.ndarray, y: np.ndarray, reach: float, used: int
+        self,
+        tick: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        room: np.ndarray,
+        reach: float,
+        ships: Table,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Ships that were near points at some tick.
 
-        Args: `tick`: int64[m], among the recorded ones; `x y`: float32[m]; `reach`: at most
-        `self.reach`; `used`: slots 0..used-1 are considered.
+        Args: `tick`: int64[m], among the recorded ones; `x y`: float32[m]; `room`: intp[m], where
+        the points are; `reach`: at most `self.reach`.
         Returns: ``(query, slot)``, int64[k] each: all within `reach` along both axes.
         """
-        self._sort(tick, used)
+        used = ships.used
+        self._sort(tick, ships)
         row = (tick % self.depth)[:, None]
-        first, last = self.grid.runs(x, y)
+        first, last = self.grid.runs(x, y, room)
         query, position = pairs(self._start[row, first], self._start[row, last])
         keep = np.abs(self._sorted_x.take(position) - x[query]) <= reach
         keep &= np.abs(self._sorted_y.take(position) - y[query]) <= reach
@@ -89,42 +113,43 @@ class History:
         still = slot < used  # a tick may have been sorted when there were more
         return query[still], slot[still]
 
-    def _sort(self, ticks: np.ndarray, used: int) -> None:
+    def _sort(self, ticks: np.ndarray, ships: Table) -> None:
         """Sort by cell the ticks that are asked for and are not sorted yet: usually one."""
+        used = ships.used
         for tick in np.unique(ticks):
             row = tick % self.depth
             if self._sorted_tick[row] != tick:
                 x, y = self.x[row, :used], self.y[row, :used]
-                order, start = self.grid.sort(x, y)
+                order, start = self.grid.sort(x, y, ships.room)
                 self._order[row, :used] = order
                 self._sorted_x[row, :used], self._sorted_y[row, :used] = x[order], y[order]
-                self._start[row] = start + row * self.x.shape[1]
+                self._start[row, : start.size] = start + row * self.x.shape[1]
                 self._sorted_tick[row] = tick
 
 
-def fire(ships: Table, shots: Table, rules: Rules, tick: int) -> int:
+def fire(ships: Table, shots: Table, rooms: Rooms, rules: Rules, tick: int) -> None:
     """Fire the guns of all that want to and can; shots are at their muzzles at `tick`.
 
     A volley costs its energy and starts the cooldown even when there is no room for
-    its shots, so that the client's prediction holds. Returns the number of shots that
-    had no room.
+    its shots, so that the client's prediction holds. `rooms.shots_refused` counts the
+    shots that found none.
     """
     wants = ships.alive & ((ships.buttons & BUTTON_FIRE) != 0) & (ships.cooldown == 0)
     shooter = np.flatnonzero(wants & (ships.energy >= rules.gun_energy[ships.power]))
     if shooter.size == 0:
-        return 0
+        return
     power = ships.power[shooter]
     ships.energy[shooter] -= rules.gun_energy[power]
     ships.cooldown[shooter] = rules.gun_cooldown[power]
     ships.protected_until[shooter] = 0
 
     count = rules.gun_shots[power]
-    wanted = int(count.sum())
-    slot = shots.claim(wanted, tick)
-    shooter, power, first = (
-        np.repeat(a, count)[: slot.size] for a in (shooter, power, np.cumsum(count) - count)
-    )
-    barrel = np.arange(slot.size) - first
+    barrel = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+    shooter, power = np.repeat(shooter, count), np.repeat(power, count)
+    slot, found = shots.claim_each(ships.room[shooter], tick)
+    if slot.size < found.size:
+        np.add.at(rooms.shots_refused, ships.room[shooter[~found]], 1)
+        shooter, power, barrel = shooter[found], power[found], barrel[found]
 
     aim, side = ships.aim[shooter], rules.gun_side[power, barrel]
     x = ships.x[shooter] + DIRECTION_X[aim] * F(MUZZLE) - DIRECTION_Y[aim] * side
@@ -139,14 +164,18 @@ def fire(ships: Table, shots: Table, rules: Rules, tick: int) -> int:
 
     shots.static["x"][slot], shots.static["y"][slot] = quantise(x), quantise(y)
     shots.static["aim"][slot] = aim
-    shots.static["born"][slot] = tick & 0xFFFF
-    shots.static["owner"][slot] = shooter
+    shots.static["born"][slot] = (tick - rooms.epoch[ships.room[shooter]]) & 0xFFFF
+    shots.static["owner"][slot] = ships.local(shooter)
     shots.static["seq"][slot] = ships.seq[shooter]
-    return wanted - slot.size
 
 
 def fly(
-    ships: Table, shots: Table, history: History, rules: Rules, tick: int, rewind: bool
+    ships: Table,
+    shots: Table,
+    rooms: Rooms,
+    history: History,
+    rules: Rules,
+    tick: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Move all shots by one tick; damage and knock what they hit.
 
@@ -157,20 +186,21 @@ def fly(
     flying = np.flatnonzero(shots.present)
     if flying.size == 0:
         return flying, flying
-    shot, victim = _first_hits(flying, ships, shots, history, tick, rewind)
+    shot, victim = _first_hits(flying, ships, shots, rooms, history, tick)
     kills = _damage(shot, victim, ships, shots, rules)
 
     shots.x += shots.dx
     shots.y += shots.dy
     x, y = shots.x[flying], shots.y[flying]
     gone = (tick - shots.born[flying] >= rules.shot_life) | (x < 0) | (y < 0)
-    gone |= (x >= rules.size) | (y >= rules.size)
+    size = rooms.each(rooms.size, shots.room[flying])
+    gone |= (x >= size) | (y >= size)
     shots.release(np.concatenate((flying[gone], shot)))
     return kills
 
 
 def _first_hits(
-    flying: np.ndarray, ships: Table, shots: Table, history: History, tick: int, rewind: bool
+    flying: np.ndarray, ships: Table, shots: Table, rooms: Rooms, history: History, tick: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """What each shot hits on its way through this tick: ``(shot, victim)``, int64[k] each.
 
@@ -179,13 +209,14 @@ def _first_hits(
     target's frame the shot is a segment against a circle, and nothing tunnels. The
     order of the result is by victim, then by the moment of the hit.
     """
-    delay = shots.view_delay[flying].astype(np.int64) if rewind else np.zeros_like(flying)
+    delay = shots.view_delay[flying].astype(np.int64)
+    delay *= rooms.each(rooms.rewind, shots.room[flying])
     whole, part = delay >> 4, delay & 15
     # The target's two positions lie between the records of these three ticks.
     last, middle, first = tick - whole, tick - whole - 1, tick - whole - 2
     dx, dy = shots.dx[flying], shots.dy[flying]
     x, y = shots.x[flying] + dx * F(0.5), shots.y[flying] + dy * F(0.5)
-    query, victim = history.near(middle, x, y, history.reach, ships.used)
+    query, victim = history.near(middle, x, y, shots.room[flying], history.reach, ships)
 
     oldest = np.where(part > 0, first, middle)
     fair = ships.alive & (ships.protected_until <= tick)

@@ -9,44 +9,66 @@ from __future__ import annotations
 
 import numpy as np
 
+ROOM_WIDTH = 8
+"""Cells along a side of each room, where a grid is of many."""
+
 
 class Grid:
-    """A square of ``width x width`` cells with an empty border cell on each side."""
+    """A square of ``width x width`` cells with an empty border cell on each side, or one such
+    square after the other for each of many rooms.
 
-    def __init__(self, size: float, reach: float, max_width: int = 128):
-        """Cells at least `reach` wide, so that 3 x 3 of them cover it in all directions."""
-        self.width = max(1, min(max_width, int(size / reach)))
-        self.stride = self.width + 2
-        self.cells = self.stride * self.stride
-        self._per_unit = np.float32(self.width / size)
+    What room a point is in goes with it everywhere, as an intp[n]; points of different rooms are
+    never near each other.
+    """
 
-    def cell(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    def __init__(self, width: int, rooms: int = 1):
+        """`rooms`: how many there can be; `in_use` says how many of them count."""
+        self.width = width
+        self.stride = width + 2
+        self.square = self.stride * self.stride
+        self.alone = rooms == 1
+        self.in_use = rooms
+        self.per_unit = np.zeros(rooms, np.float32)
+
+    @property
+    def cells(self) -> int:
+        return self.square * self.in_use
+
+    def place(self, room: int, size: float, reach: float) -> None:
+        """A room of this size begins. Cells are at least `reach` wide, so that 3 x 3 of them cover
+        it in all directions."""
+        width = max(1, min(self.width, int(size / reach)))
+        self.per_unit[room] = np.float32(width / size)
+
+    def cell(self, x: np.ndarray, y: np.ndarray, room: np.ndarray) -> np.ndarray:
         """int32[n]: the cells of points (float32[n]); the nearest one if they are outside."""
         last = self.width - 1
-        column = np.clip((x * self._per_unit).astype(np.int32), 0, last)
-        row = np.clip((y * self._per_unit).astype(np.int32), 0, last)
-        return (row + 1) * np.int32(self.stride) + (column + 1)
+        per_unit = self.per_unit[0] if self.alone else self.per_unit[room]
+        column = np.clip((x * per_unit).astype(np.int32), 0, last)
+        row = np.clip((y * per_unit).astype(np.int32), 0, last)
+        cell = (row + 1) * np.int32(self.stride) + (column + 1)
+        return cell if self.alone else cell + room.astype(np.int32) * np.int32(self.square)
 
-    def sort(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def sort(self, x: np.ndarray, y: np.ndarray, room: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points (float32[n]) by cell.
 
         Returns ``order``: int64[n], and ``start``: int64[cells + 1]; the points of
         cell c are ``order[start[c]:start[c + 1]]``.
         """
-        cell = self.cell(x, y)
-        # 130 * 130 cells fit 16 bits, which numpy sorts by radix.
+        cell = self.cell(x, y, room)
+        # 130 * 130 cells, and 100 of each of 655 rooms, fit 16 bits, which numpy sorts by radix.
         order = np.argsort(cell.astype(np.uint16), kind="stable")
         start = np.zeros(self.cells + 1, np.int64)
         np.cumsum(np.bincount(cell, minlength=self.cells), out=start[1:])
         return order, start
 
-    def runs(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def runs(self, x: np.ndarray, y: np.ndarray, room: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """First and one past the last cell of the three runs around each query.
 
         Args: float32[m]. Returns two int64[m, 3] of indices into ``start``.
         """
         rows = np.array([-self.stride, 0, self.stride], np.int64)
-        first = (self.cell(x, y)[:, None] + rows) - 1
+        first = (self.cell(x, y, room)[:, None] + rows) - 1
         return first, first + 3
 
 

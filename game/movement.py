@@ -70,11 +70,12 @@ def move(
     direction: np.ndarray,
     buttons: np.ndarray,
     rules: MovementRules,
+    high: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """One tick of movement for n ships.
 
     Args: `x y vx vy energy`: float32[n]; `direction`: uint8[n] (256 per turn);
-    `buttons`: uint8[n].
+    `buttons`: uint8[n]; `high`: float32[n], each one's own in place of ``rules.high``.
     Returns: new ``(x, y, vx, vy, energy, boosting)``; the last is bool[n].
 
     >>> rules = MovementRules.at(20, 1024)
@@ -93,16 +94,17 @@ def move(
     vx = (vx + DIRECTION_X[index] * dv) * rules.drag
     vy = (vy + DIRECTION_Y[index] * dv) * rules.drag
 
-    x, vx = _advance(x, vx, rules)
-    y, vy = _advance(y, vy, rules)
+    far = rules.high if high is None else high
+    x, vx = _advance(x, vx, rules, far)
+    y, vy = _advance(y, vy, rules, far)
     return x, y, vx, vy, energy, boosting
 
 
 def _advance(
-    position: np.ndarray, velocity: np.ndarray, rules: MovementRules
+    position: np.ndarray, velocity: np.ndarray, rules: MovementRules, high: np.ndarray | np.float32
 ) -> tuple[np.ndarray, np.ndarray]:
     """Move along one axis; bounce off the world's edge."""
     position = position + velocity * rules.dt
-    outside = (position < rules.low) | (position > rules.high)
+    outside = (position < rules.low) | (position > high)
     velocity = np.where(outside, -velocity * rules.bounce, velocity)
-    return np.minimum(np.maximum(position, rules.low), rules.high), velocity
+    return np.minimum(np.maximum(position, rules.low), high), velocity

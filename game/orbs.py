@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
-from tickstorm.games.table import Table
+from tickstorm.games.chance import chance
+from tickstorm.games.table import Table, ranks
 
+from .chances import DROP, SCATTER
 from .combat import History
+from .grid import Grid, pairs
+from .rooms import Rooms
 from .rules import (
     CHARGE_PER_POWER,
     DROP_MAX,
@@ -16,7 +22,6 @@ from .rules import (
     ORB_ENERGY,
     ORB_HP,
     ORB_REACH,
-    ORB_REFILL_S,
     ORB_SCORE,
     Rules,
 )
@@ -35,62 +40,170 @@ EDGE = 24.0
 """Orbs lie at least this far from the world's edge, where every ship can reach them."""
 
 
-def lay(
-    orbs: Table, x: np.ndarray, y: np.ndarray, value: np.ndarray, rules: Rules, tick: int
-) -> np.ndarray:
-    """Put orbs at places (float64[n]) with values (int[n]); returns their slots, int64[k].
+STALE_SHARE, STALE_LEAST = 0.02, 64
+"""Orbs are sorted anew when so many have come since: a share of them, and a number at least."""
 
-    Those that have no room are not put: the last ones.
+
+class Ground:
+    """Where orbs lie, by cell, and when the wrecks' are gone.
+
+    Orbs don't move, so an order of a few ticks ago still finds all that were there; those that
+    have come since are looked at one by one. What has gone is passed over.
     """
-    slot = orbs.claim(x.size, tick)
-    orbs.x[slot] = np.clip(x[: slot.size], EDGE, rules.size - EDGE)
-    orbs.y[slot] = np.clip(y[: slot.size], EDGE, rules.size - EDGE)
-    orbs.value[slot] = value[: slot.size]
+
+    def __init__(self, grid: Grid):
+        self.grid = grid
+        self.fresh: list[np.ndarray] = []
+        """int64[k] each: slots that have been laid since they were sorted last."""
+        self._sorted = False
+        self._order = np.zeros(0, np.int64)
+        self._start = np.zeros(1, np.int64)
+        self._expiring: deque[tuple[int, np.ndarray]] = deque()
+
+    def forget(self, orbs: Table) -> None:
+        """Rows have come, or moved, that nobody laid: look at all of them again."""
+        self._sorted = False
+        self._expiring.clear()
+        slots = np.flatnonzero(orbs.until)
+        slots = slots[np.argsort(orbs.until[slots], kind="stable")]
+        for some in np.split(slots, np.flatnonzero(np.diff(orbs.until[slots])) + 1):
+            if some.size:
+                self._expiring.append((int(orbs.until[some[0]]), some))
+
+    def will_expire(self, slots: np.ndarray, tick: int) -> None:
+        """These are gone at `tick`, which is no earlier than that of any before."""
+        self._expiring.append((tick, slots))
+
+    def expired(self, orbs: Table, tick: int) -> np.ndarray:
+        """int64[n]: whose time is over at `tick`."""
+        found = [np.zeros(0, np.int64)]
+        while self._expiring and self._expiring[0][0] <= tick:
+            until, slots = self._expiring.popleft()
+            slots = slots[slots < orbs.used]
+            found.append(slots[orbs.until[slots] == until])  # others were collected
+        return np.concatenate(found)
+
+    def near(self, orbs: Table, ships: Table, reach: float) -> tuple[np.ndarray, np.ndarray]:
+        """Ships that may be in reach of orbs, without the fresh: ``(orb, ship)``, int64[k] each.
+        Some of these orbs may have gone, and others lie in their slots."""
+        fresh = sum(map(len, self.fresh))
+        if not self._sorted or fresh > max(STALE_LEAST, STALE_SHARE * self._order.size):
+            lying = np.flatnonzero(orbs.present)
+            order, self._start = self.grid.sort(orbs.x[lying], orbs.y[lying], orbs.room[lying])
+            self._order = lying[order]
+            self._sorted = True
+            self.fresh.clear()
+        ship = np.flatnonzero(ships.alive)
+        x, y = ships.x[ship], ships.y[ship]
+        first, last = self.grid.runs(x, y, ships.room[ship])
+        query, position = pairs(self._start[first], self._start[last])
+        orb = self._order.take(position)
+        inside = orb < orbs.used
+        orb, ship = orb[inside], ship[query[inside]]
+        keep = orbs.present[orb]
+        return orb[keep], ship[keep]
+
+
+def lay(
+    orbs: Table,
+    rooms: Rooms,
+    ground: Ground,
+    room: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    value: np.ndarray,
+    tick: int,
+) -> np.ndarray:
+    """Put orbs of rooms (intp[n], equal ones together) at places (float64[n]) with values (int[n]);
+    returns their slots, int64[k].
+
+    Those that find no row are not put: the last ones of a room.
+    """
+    slot, found = orbs.claim_each(room, tick)
+    if slot.size < found.size:
+        room, x, y, value = room[found], x[found], y[found], value[found]
+    far = rooms.each(rooms.size, room) - F(EDGE)
+    orbs.x[slot] = np.clip(x, EDGE, far)
+    orbs.y[slot] = np.clip(y, EDGE, far)
+    orbs.value[slot] = value
     orbs.static["x"][slot] = quantise(orbs.x[slot])
     orbs.static["y"][slot] = quantise(orbs.y[slot])
     orbs.static["value"][slot] = orbs.value[slot]
+    ground.fresh.append(slot)
     return slot
 
 
-def scatter(orbs: Table, count: int, rng: np.random.Generator, rules: Rules, tick: int) -> None:
-    """Lay `count` orbs at random places; one in five is worth two."""
-    roll = rng.random((3, count))
-    lay(orbs, roll[0] * rules.size, roll[1] * rules.size, 1 + (roll[2] < 0.2), rules, tick)
+def scatter(orbs: Table, rooms: Rooms, ground: Ground, count: np.ndarray, tick: int) -> None:
+    """Lay so many orbs (int64[rooms]) at random places of each room; one in five is worth two."""
+    room = np.repeat(np.arange(count.size), count)
+    roll = chance(rooms.seed[room], tick - rooms.epoch[room], SCATTER, ranks(room), 3)
+    size = rooms.each(rooms.size, room)
+    slot = lay(orbs, rooms, ground, room, roll[0] * size, roll[1] * size, 1 + (roll[2] < 0.2), tick)
+    np.add.at(rooms.lying, orbs.room[slot], 1)
 
 
-def renew(orbs: Table, target: int, rng: np.random.Generator, rules: Rules, tick: int) -> None:
-    """Let what wrecks left vanish in time, and the arena fill up again to `target`."""
-    orbs.release(np.flatnonzero((orbs.until > 0) & (orbs.until <= tick)))
-    missing = target - int(np.count_nonzero(orbs.present & (orbs.until == 0)))
-    per_tick = int(np.ceil(target / (ORB_REFILL_S * rules.tick_hz)))
-    if missing > 0:
-        scatter(orbs, min(missing, per_tick), rng, rules, tick)
+def renew(orbs: Table, rooms: Rooms, ground: Ground, tick: int) -> None:
+    """Let what wrecks left vanish in time, and the rooms fill up again."""
+    expired = ground.expired(orbs, tick)
+    if expired.size:
+        orbs.release(expired)
+    missing = np.minimum(rooms.orbs - rooms.lying, rooms.refill)
+    if missing.any():
+        scatter(orbs, rooms, ground, missing, tick)
 
 
 def drop(
-    orbs: Table, ships: Table, wrecks: np.ndarray, rng: np.random.Generator, rules: Rules, tick: int
+    orbs: Table,
+    ships: Table,
+    rooms: Rooms,
+    ground: Ground,
+    wrecks: np.ndarray,
+    rules: Rules,
+    tick: int,
 ) -> None:
     """Scatter what ships (int64[k]) lose when they are destroyed, by charge and score."""
+    wrecks = wrecks[rooms.orbs[ships.room[wrecks]] > 0]
+    if not wrecks.size:
+        return
     count = np.minimum(4 + ships.charge[wrecks] // 3 + ships.score[wrecks] // 200, DROP_MAX)
     wreck = np.repeat(wrecks, count)
-    away = (rng.random((2, wreck.size)) * 2 - 1) * DROP_REACH
+    room = ships.room[wreck]
+    who = ships.local(wreck) * DROP_MAX + ranks(wreck)
+    away = chance(rooms.seed[room], tick - rooms.epoch[room], DROP, who, 2) * 2 - 1
+    away *= DROP_REACH
     value = np.full(wreck.size, 2)
     x, y = ships.x[wreck] + away[0], ships.y[wreck] + away[1]
-    slot = lay(orbs, x, y, value, rules, tick)
+    slot = lay(orbs, rooms, ground, room, x, y, value, tick)
     orbs.until[slot] = tick + rules.drop
+    ground.will_expire(slot, tick + rules.drop)
 
 
-def collect(orbs: Table, ships: Table, history: History, rules: Rules, tick: int) -> None:
-    """Give each orb in reach of living ships to the nearest of them."""
-    lying = np.flatnonzero(orbs.present)
-    if lying.size == 0 or ships.used == 0:
+def collect(
+    orbs: Table,
+    ships: Table,
+    rooms: Rooms,
+    ground: Ground,
+    history: History,
+    rules: Rules,
+    tick: int,
+) -> None:
+    """Give each orb in reach of living ships to the nearest of them, but for rooms at a podium."""
+    if orbs.used == 0 or ships.used == 0:
         return
-    now = np.full(lying.size, tick)
-    query, slot = history.near(now, orbs.x[lying], orbs.y[lying], ORB_REACH, ships.used)
-    orb = lying[query]
+    orb, slot = ground.near(orbs, ships, ORB_REACH)
+    if ground.fresh:
+        fresh = np.concatenate(ground.fresh)
+        fresh = fresh[fresh < orbs.used]
+        fresh = fresh[orbs.present[fresh]]
+        now, where = np.full(fresh.size, tick), orbs.room[fresh]
+        query, ship = history.near(now, orbs.x[fresh], orbs.y[fresh], where, ORB_REACH, ships)
+        orb, slot = np.concatenate((orb, fresh[query])), np.concatenate((slot, ship))
     dx, dy = ships.x[slot] - orbs.x[orb], ships.y[slot] - orbs.y[orb]
     distance = dx * dx + dy * dy
-    reached = np.flatnonzero((distance <= F(ORB_REACH * ORB_REACH)) & ships.alive[slot])
+    near = (distance <= F(ORB_REACH * ORB_REACH)) & ships.alive[slot]
+    if rooms.podium.any():
+        near &= ~rooms.podium[ships.room[slot]]
+    reached = np.flatnonzero(near)
     if reached.size == 0:
         return
     orb, slot, distance = orb[reached], slot[reached], distance[reached]
@@ -107,4 +220,5 @@ def collect(orbs: Table, ships: Table, history: History, rules: Rules, tick: int
     ships.score[slot] += gained * ORB_SCORE
     ships.charge[slot] += gained
     ships.power[slot] = np.minimum(ships.charge[slot] // CHARGE_PER_POWER, MAX_POWER)
+    np.subtract.at(rooms.lying, orbs.room[orb[orbs.until[orb] == 0]], 1)
     orbs.release(orb)

@@ -124,6 +124,10 @@ class Rules:
             gun_side=side,
         )
 
+    def refill(self, orbs: int) -> int:
+        """How many of `orbs` come back in a tick, at most."""
+        return int(np.ceil(orbs / (ORB_REFILL_S * self.tick_hz)))
+
     def as_map(self) -> dict[str, float]:
         """The constants that clients need, flat; float32 values are exact as floats."""
         rules = {name: float(value) for name, value in asdict(self.movement).items()}

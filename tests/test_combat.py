@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import game
-from game.grid import Grid, pairs
+from game.grid import ROOM_WIDTH, Grid, pairs
 from game.movement import DIRECTION_X, DIRECTION_Y, move
 from game.schema import ALIVE, BUTTON_FIRE
 from tickstorm.games.world import WorldSettings
@@ -308,7 +308,7 @@ def test_a_ship_that_was_placed_elsewhere_is_not_hit_where_it_was():
 
 def test_a_ship_that_respawned_is_not_hit_where_it_was():
     def die_and_respawn(world):
-        world.bury(np.array([1]))
+        world.sea.bury(np.array([1]))
         world.ships.respawn[1] = 1
         step(world, {"slot": 0, "view_delay": 80})
         world.ships.protected_until[1] = 0
@@ -317,7 +317,7 @@ def test_a_ship_that_respawned_is_not_hit_where_it_was():
 
 
 def test_a_wreck_is_not_hit_where_it_was():
-    assert shoot_at_the_past(lambda world: world.bury(np.array([1]))) == 0
+    assert shoot_at_the_past(lambda world: world.sea.bury(np.array([1]))) == 0
 
 
 def test_a_newcomer_in_a_reused_slot_is_not_hit_where_the_former_ship_was():
@@ -396,20 +396,27 @@ def test_hits_are_those_that_a_test_of_every_pair_finds(seed, tick_hz):
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 200), st.floats(10, 400))
-def test_the_grid_finds_all_that_are_near(seed, n, reach):
+def test_the_grid_finds_all_that_are_near_in_the_same_room_and_nobody_else(seed, n, reach):
     rng = np.random.default_rng(seed)
-    grid = Grid(2000, reach)
-    x, y = rng.uniform(0, 2000, (2, n)).astype(F)
-    query_x, query_y = rng.uniform(-100, 2100, (2, 20)).astype(F)
-    order, start = grid.sort(x, y)
-    first, last = grid.runs(query_x, query_y)
-    query, position = pairs(start[first], start[last])
-    found = set(zip(query.tolist(), order[position].tolist()))
-    assert len(found) == len(query)
-    near = (np.abs(query_x[:, None] - x) < reach - 0.01) & (
-        np.abs(query_y[:, None] - y) < reach - 0.01
-    )
-    assert set(zip(*(axis.tolist() for axis in np.nonzero(near)))) <= found
+    for rooms in (1, 5):
+        grid = Grid(ROOM_WIDTH if rooms > 1 else 20, rooms)
+        size = rng.choice([1000, 2000, 3000], rooms)
+        for i in range(rooms):
+            grid.place(i, size[i], reach)
+        room, query_room = rng.integers(0, rooms, n), rng.integers(0, rooms, 20)
+        x, y = (rng.uniform(0, 1, (2, n)) * size[room]).astype(F)
+        query_x, query_y = (rng.uniform(-0.1, 1.1, (2, 20)) * size[query_room]).astype(F)
+        order, start = grid.sort(x, y, room)
+        first, last = grid.runs(query_x, query_y, query_room)
+        query, position = pairs(start[first], start[last])
+        found = set(zip(query.tolist(), order[position].tolist()))
+        assert len(found) == len(query)
+        near = (np.abs(query_x[:, None] - x) < reach - 0.01) & (
+            np.abs(query_y[:, None] - y) < reach - 0.01
+        )
+        near &= query_room[:, None] == room
+        assert set(zip(*(axis.tolist() for axis in np.nonzero(near)))) <= found
+        assert all(query_room[q] == room[slot] for q, slot in found)
 
 
 # What the browser predicts.

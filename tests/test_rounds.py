@@ -65,7 +65,7 @@ def test_the_next_round_begins_with_everyone_whole_and_at_zero():
 def test_a_wreck_at_the_end_of_a_round_flies_in_the_next():
     made = world()
     step(made, ROUND + PODIUM - 2)
-    made.bury(np.array([1]))
+    made.sea.bury(np.array([1]))
     step(made, 2, buttons=0)
     assert made.ships.alive[1] and made.ships.respawn[1] == 0
 

@@ -231,6 +231,7 @@ def test_wrecks_neither_fire_nor_collect_nor_can_be_hit():
     world.join("a", False), world.join("b", False)
     destroy(world, 0, 1)
     world.orbs.release(np.arange(world.orbs.used))
+    world.sea.loaded(world.room)
     step(world, {"slot": 1, "buttons": BUTTON_FIRE}, {"slot": 0, "buttons": BUTTON_FIRE}, ticks=40)
     shots = world.view()[SHOT]
     assert 1 not in shots.static["owner"][shots.present]
@@ -379,6 +380,7 @@ def test_what_a_wreck_left_vanishes_after_20_seconds():
 def test_an_emptied_arena_fills_up_again_in_half_a_minute():
     world = make(orbs=600)
     world.orbs.release(np.arange(world.orbs.used))
+    world.sea.loaded(world.room)
     step(world, ticks=20)
     few = np.count_nonzero(world.view()[ORB].present)
     step(world, ticks=20 * 30)
@@ -419,7 +421,7 @@ def test_views_span_all_slots_and_have_the_declared_columns():
     step(world)
     for kind, view in zip(game.KINDS, world.view()):
         n = len(view.present)
-        assert all(len(column) == n for column in view)
+        assert all(len(column) == n for column in view[:-1])  # the last says whose they are
         assert view.mutable.dtype == kind.dtype("delta", "state")
         assert view.static.dtype == kind.dtype("static")
         assert (view.born.dtype, view.x.dtype, view.y.dtype) == ("i8", "f4", "f4")

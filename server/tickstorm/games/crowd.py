@@ -43,7 +43,8 @@ HOLD_S = 1.0
 
 MOST_SLOTS = 65_535
 RESERVED = frozenset(vars(Table)) | {"present", "born", "heard", "capacity", "used", "mutable",
-                                    "static"}  # fmt: skip
+                                    "static", "room", "room_of", "numbers",
+                                    "berth_first", "berth_count"}  # fmt: skip
 """Names that no column can have."""
 
 DTYPE = re.compile(r"[ui][124]|f4|S[1-9]\d*")
@@ -462,9 +463,11 @@ class Running:
     def checksum(self) -> int:
         crc = zlib.crc32(msgpack.packb([self.tick, self._chance(), self._kept()]))
         for kind, table in zip(self.game.KINDS, self.tables.values()):
-            for name in ("present", "born", *[column.name for column in kind.columns]):
-                column = np.ascontiguousarray(getattr(table, name))
-                crc = zlib.crc32(column, crc)  # type: ignore[arg-type]  # numpy's types know buffers from 3.12 on
+            present = np.flatnonzero(table.present)  # rules leave something in free rows, too
+            crc = zlib.crc32(present, crc)  # type: ignore[arg-type]  # numpy's types know buffers from 3.12 on
+            for name in ("born", *[column.name for column in kind.columns]):
+                column = getattr(table, name)[present]
+                crc = zlib.crc32(column, crc)
         return crc
 
     def dump(self) -> dict[str, Any]:

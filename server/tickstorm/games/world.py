@@ -24,6 +24,14 @@ class WorldSettings:
     round_s: int = 0  # length of a round, seconds; 0: one match without end
 
 
+class Berths(NamedTuple):
+    """Whose the rows of a kind are, where they are of many rooms."""
+
+    room: np.ndarray  # intp[n]: the number of its room; anything for rows that are nobody's
+    number: np.ndarray  # uint16[n]: the row's slot in its room, which is its id on the wire
+    epoch: np.ndarray  # int64[rooms]: the tick of all at which the room's own tick was 0
+
+
 class KindView(NamedTuple):
     """One kind's entities after a step, over all n slots of the kind.
 
@@ -38,6 +46,7 @@ class KindView(NamedTuple):
     y: np.ndarray  # float32[n]
     mutable: np.ndarray  # structured[n]: kind.dtype("delta", "state")
     static: np.ndarray  # structured[n]: kind.dtype("static")
+    berths: Berths | None = None  # None: all are of one room, with ids from 0 on
 
 
 class World(Protocol):

@@ -34,7 +34,7 @@ class KindHistory:
     """Ring of one kind's published cells and states.
 
     Shapes, with n the slots of the kind: ``cell: uint16[RING, n]``,
-    ``order: uint16[RING, n]`` (present slots sorted by cell, then slot),
+    ``order: uint16[RING, n]`` (present slots sorted by cell, then slot; uint32 from 65,537 on),
     ``starts: int32[RING, cells + 1]`` (where each cell begins in `order`),
     ``state: uint8[2, RING, n, width]`` (near and far mutable rows, zero-padded to
     whole 8-byte words; also seen as ``rows: uint8[2 * RING * n, width]`` and, word by
@@ -42,7 +42,7 @@ class KindHistory:
     """
 
     def __init__(self, kind: Kind, slots: int, grid: Grid):
-        if slots > 65536:
+        if slots > 65536 and len(grid.origin) == 1:
             raise ValueError(f"kind {kind.name!r} has {slots} slots; ids on the wire allow 65536")
         self.kind = kind
         self.slots = slots
@@ -58,12 +58,14 @@ class KindHistory:
             mask[8 * word + shift // 8 :][:size] = 0
         self.state_masks = mask.view(np.uint64).tolist()
         """For each word of a row, the bits that are not in delta columns."""
+        self._width = width
+        self.ids = np.arange(slots).astype(np.uint16)
+        """uint16[n]: what clients call each slot."""
         self.cell = np.full((RING, slots), grid.nowhere, np.uint16)
-        self.order = np.zeros((RING, slots), np.uint16)
+        self.order = np.zeros((RING, slots), np.uint16 if slots <= 65536 else np.uint32)
         self.starts = np.zeros((RING, grid.count + 1), np.int32)
         self.state = np.zeros((2, RING, slots, width), np.uint8)
-        self.rows = self.state.reshape(2 * RING * slots, width)
-        self.words = list(self.rows.view(np.uint64).T)
+        self._see_rows()
         self.born = np.zeros(slots, np.int64)
         self.static = np.zeros(slots, kind.dtype("static"))
         self.changed_at = np.zeros(grid.count, np.int64)
@@ -71,11 +73,31 @@ class KindHistory:
         """int64[cells]: last tick at which anything in the block around a cell changed."""
         self._seen_at = -RING  # last tick with any entity
 
+    def _see_rows(self) -> None:
+        self.rows = self.state.reshape(2 * RING * self.slots, self._width)
+        self.words = list(self.rows.view(np.uint64).T)
+
+    def _grow(self, slots: int) -> None:
+        """There are more slots now; nobody was in the new ones."""
+        new, old = slots - self.slots, self.slots
+        self.slots = slots
+        self.cell = np.pad(self.cell, ((0, 0), (0, new)), constant_values=self.grid.nowhere)
+        order = np.zeros((RING, slots), np.uint16 if slots <= 65536 else np.uint32)
+        order[:, :old] = self.order
+        self.order = order
+        self.state = np.pad(self.state, ((0, 0), (0, 0), (0, new), (0, 0)))
+        self._see_rows()
+
     def record(self, tick: int, view: KindView, far_interval: int = 1) -> None:
         """Publish a kind's entities as of `tick`; ticks must follow one another."""
         now, before = tick % RING, (tick - 1) % RING
         self.born = view.born
         self.static = view.static
+        berths = view.berths
+        if berths is not None:
+            self.ids = berths.number
+            if len(view.born) > self.slots:
+                self._grow(len(view.born))
         cell, starts = self.cell[now], self.starts[now]
 
         slots = np.flatnonzero(view.present)
@@ -84,7 +106,8 @@ class KindHistory:
         elif self.empty(tick - 1):
             return  # as in all of the ring
         cell.fill(self.grid.nowhere)
-        cell[slots] = self.grid.cell_of(view.x[slots], view.y[slots])
+        room = None if berths is None else berths.room[slots]
+        cell[slots] = self.grid.cell_of(view.x[slots], view.y[slots], room)
         own_cell = cell[slots]
         population = np.bincount(own_cell, minlength=self.grid.count)
         starts[0] = 0
@@ -121,7 +144,11 @@ class KindHistory:
             else:
                 stride = np.maximum(-(-population // limit), interval)[own_cell]
                 new = (view.born[slots] == tick) | (self.cell[before, slots] == self.grid.nowhere)
-                due = new | ((tick + slots) % stride == 0)
+                turn = slots
+                if view.berths is not None:  # by the room's own clock and slots, as if alone
+                    epoch = view.berths.epoch[view.berths.room[slots]]
+                    turn = view.berths.number[slots] - epoch
+                due = new | ((tick + turn) % stride == 0)
                 state[now] = state[before]
                 state[now, slots[due], : self.row_bytes] = rows[slots[due]]
             for words in self.words:
@@ -134,11 +161,11 @@ class KindHistory:
         for touched in cells:
             self.changed_at[touched[touched != grid.nowhere]] = tick
         # The largest of each 3 × 3 block, by rows and then by columns of the padded grid.
-        field = self.changed_at.reshape(grid.width, grid.width)
+        field = self.changed_at.reshape(grid.height, grid.width)
         wide = field.copy()
         np.maximum(wide[:, :-1], field[:, 1:], out=wide[:, :-1])
         np.maximum(wide[:, 1:], field[:, :-1], out=wide[:, 1:])
-        block = self.block_changed_at.reshape(grid.width, grid.width)
+        block = self.block_changed_at.reshape(grid.height, grid.width)
         block[:] = wide
         np.maximum(block[:-1], wide[1:], out=block[:-1])
         np.maximum(block[1:], wide[:-1], out=block[1:])

@@ -202,7 +202,7 @@ def _parts(tick: int, history: KindHistory, groups: Groups, full: np.ndarray) ->
     header = np.stack([leaves, enters], axis=1).astype("<u2").view(np.uint8)
     return [
         (header[used], used.astype(np.int64)),
-        (_bytes(leave_slot.astype("<u2")), leaves),
+        (_bytes(history.ids.take(leave_slot)), leaves),
         *updates,
         (_enter_rows(history, slot[entering], now[entering]), enters),
     ]
@@ -280,7 +280,7 @@ def _update_parts(
 def _enter_rows(history: KindHistory, slot: np.ndarray, now: np.ndarray) -> np.ndarray:
     """uint8[m, row]: id, mutable columns as published, static columns."""
     mutable = history.rows[now, : history.row_bytes]
-    return np.hstack([_bytes(slot.astype("<u2")), mutable, _bytes(history.static[slot])])
+    return np.hstack([_bytes(history.ids.take(slot)), mutable, _bytes(history.static[slot])])
 
 
 def _bytes(rows: np.ndarray) -> np.ndarray:
