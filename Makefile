@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: help setup run cluster restart-cluster test test-fast marks lint format docs echo bench compare report clean
+.PHONY: help setup run cluster restart-cluster test test-fast marks lint release format docs echo bench compare report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -60,6 +60,10 @@ lint: setup ## style, common mistakes and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy server/tickstorm game
+	@sh tests/javascript.sh
+
+release: setup ## the wheel of what is committed, built and checked, in dist/
+	@sh deploy/release.sh $(BIN)/python
 
 format: setup ## bring the code into the common format
 	$(BIN)/ruff check --fix .

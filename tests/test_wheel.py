@@ -26,7 +26,9 @@ SOURCES = ("server/tickstorm", "clients/js", "setup.cfg", "pyproject.toml", "REA
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
-    """Built from copies, so that nothing is left behind in the folder."""
+    """Built from copies, so that nothing is left behind in the folder; or $WHEEL."""
+    if "WHEEL" in os.environ:  # `make release`
+        return Path(os.environ["WHEEL"])
     folder = tmp_path_factory.mktemp("source")
     for name in SOURCES:
         source, target = ROOT / name, folder / name

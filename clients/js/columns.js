@@ -147,7 +147,10 @@ const HEAD = struct([
   ["snapshot_ticks", "u1"],
 ]);
 
-/** The private head of a snapshot, `self` included, written into `into`. */
+/**
+ * The private head of a snapshot, `self` included, written into `into`.
+ * @returns {any} HEAD's fields and `self`
+ */
 export function readHead(schema, bytes, into = { self: {} }) {
   if (bytes.length !== HEAD.size + schema.self.size) {
     throw new WireError(`head of ${bytes.length} bytes, not ${HEAD.size + schema.self.size}`);
@@ -232,9 +235,10 @@ export class KnownKind {
     }
     this.generation = grown(this.generation, new Uint32Array(capacity));
     this.mark = grown(this.mark, new Uint8Array(capacity));
-    for (const list of ["ids", "entered", "left", "scratch"]) {
-      this[list] = grown(this[list], new Uint16Array(capacity));
-    }
+    this.ids = grown(this.ids, new Uint16Array(capacity));
+    this.entered = grown(this.entered, new Uint16Array(capacity));
+    this.left = grown(this.left, new Uint16Array(capacity));
+    this.scratch = grown(this.scratch, new Uint16Array(capacity));
   }
 
   has(id) {

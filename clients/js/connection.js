@@ -91,6 +91,10 @@ export class Connection {
    * `onStatus({state, text, code, reason, attempts})`; `storage`: Web Storage for the token.
    * `place`: the lobby's `{ticket, room, find}`; `find(token)` tells, as a promise, where to go
    * when the server can't be reached any more. `wrap(socket)`: a socket to use in its place.
+   * @param {{url: string, onMessage: Function, onStatus: Function, storage?: Pick<Storage, "getItem" | "setItem" | "removeItem">,
+   *   place?: {room?: string, ticket?: string | null, find?: (token: string) => Promise<any>},
+   *   decode?: (bytes: Uint8Array) => any, WebSocket?: typeof globalThis.WebSocket,
+   *   wrap?: (socket: any) => any}} options
    */
   constructor({
     url, onMessage, onStatus, storage = sessionStorage, place = {}, decode = unpack,
@@ -262,6 +266,11 @@ export class Connection {
     this.#lost({ ...what, text }, code, reason);
   }
 
+  /**
+   * @param {{then: string, text: string, wait?: any, forget?: boolean}} what
+   * @param {number} [code]
+   * @param {string} [reason]
+   */
   #lost({ then, wait, text, forget }, code, reason) {
     this.#drop();
     if (forget) this.#forgetToken();
@@ -354,6 +363,7 @@ export function tokenKey(room) {
   return `tickstorm.token ${room}`;
 }
 
+/** @param {number[]} range */
 function between([low, high]) {
   return low + Math.random() * (high - low);
 }

@@ -489,6 +489,7 @@ export class Room {
     if (this.#joined && failed) {
       const { reject } = this.#joined;
       this.#joined = null;
+      /** @type {Error & {code?: number}} */
       const error = new Error(reason || text || "The room was left.");
       error.code = code;
       reject(error);

@@ -35,6 +35,7 @@ export class Entity extends Ref {
   /** Is it one's own player, or owned by it? */
   get mine() {
     const { me } = this[inner].state;
+    // @ts-expect-error: `owner` is one of the fields, which are the game's
     return me !== null && (this === me || this.owner === me);
   }
 
@@ -315,6 +316,7 @@ export class State {
       }
       if (!isOpen(target)) throw new WireError(`${entity.kind}.${field.name} has nothing to change`);
       const list = Array.isArray(target);
+      // @ts-expect-error: true counts as one
       if (list && !(key >= 0 && key < target.length + (code === 1))) {
         throw new WireError(`${entity.kind}.${field.name} has no item ${key}`);
       }
@@ -421,6 +423,10 @@ function isOpen(value) {
     && !(value instanceof Ref) && !(value instanceof Uint8Array);
 }
 
+/**
+ * What is in a list or map, with its places or keys.
+ * @returns {[any, any][]}
+ */
 function items(value) {
   if (Array.isArray(value)) return [...value.entries()];
   return isOpen(value) ? Object.entries(value) : [];

@@ -70,7 +70,11 @@ export function joinByCode(code, options = {}) {
   return enter(options, { code: id }, id);
 }
 
-/** Back into a place by `room.token`, from anywhere. */
+/**
+ * Back into a place by `room.token`, from anywhere.
+ * @param {string} token
+ * @param {any} options
+ */
 export async function reconnect(token, options = {}) {
   const lobby = new Lobby(options);
   const place = await lobby.find({ token });

@@ -67,6 +67,10 @@ export class Client {
   #input = { move: 0, aim: 0, buttons: 0, fireFor: 0 };
   #lastFrame = NaN;
 
+  /**
+   * @param {{url: string, name?: string, onStatus?: (status: any) => void, storage?: Pick<Storage, "getItem" | "setItem" | "removeItem">,
+   *   net?: any, place?: any}} options
+   */
   constructor({ url, name = "", onStatus = () => {}, storage, net = null, place = {} }) {
     this.name = name;
     this.status = { state: "closed", text: "" };
@@ -628,7 +632,7 @@ function table(columns, extra = {}) {
 function ensure(rows, count) {
   if (count <= rows.id.length) return;
   for (const [name, column] of Object.entries(rows)) {
-    if (ArrayBuffer.isView(column)) rows[name] = new column.constructor(2 * count);
+    if (ArrayBuffer.isView(column)) rows[name] = new /** @type {any} */ (column).constructor(2 * count);
   }
 }
 

@@ -20,6 +20,7 @@ const STREAKS = new Map([
   [20, "The storm itself"],
 ]);
 
+/** Some element of the page. @type {(id: string) => any} */
 const byId = (id) => document.getElementById(id);
 
 /** Set an element's text only when it changed: most frames change nothing. */

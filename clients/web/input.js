@@ -113,7 +113,8 @@ export class Input {
   onPointerDown(canvas, event) {
     if (!this.enabled) return;
     event.preventDefault();
-    if (document.activeElement !== document.body) document.activeElement.blur();
+    const focused = /** @type {HTMLElement} */ (document.activeElement);
+    if (focused !== document.body) focused.blur();
     if (event.pointerType === "touch") {
       document.body.classList.add("uses-touch");
       const stick = event.clientX < innerWidth / 2 ? this.moveStick : this.aimStick;
@@ -177,8 +178,8 @@ export class Input {
     const { intent, held, mouse, moveStick, aimStick, pad } = this;
     if (this.gamepads > 0) this.readPads();
 
-    const dx = held.right - held.left;
-    const dy = held.down - held.up;
+    const dx = Number(held.right) - Number(held.left);
+    const dy = Number(held.down) - Number(held.up);
     intent.thrust = true;
     if (dx !== 0 || dy !== 0) intent.move = Math.atan2(dy, dx);
     else if (moveStick.size > 0) intent.move = moveStick.angle;

@@ -67,6 +67,7 @@ function newKey() {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/** Some element of the page. @type {(id: string) => any} */
 const byId = (id) => document.getElementById(id);
 
 function element(name, text, className = "") {

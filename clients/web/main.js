@@ -17,7 +17,9 @@ import { Spectator, watched } from "./spectate.js";
 
 const LAST_ROOM = "tickstorm.room";
 
+/** Some element of the page. @type {(id: string) => any} */
 const byId = (id) => document.getElementById(id);
+const unfocus = () => /** @type {HTMLElement | null} */ (document.activeElement)?.blur();
 const query = new URLSearchParams(location.search);
 const settings = new Settings(openStorage("localStorage"), query);
 const audio = new Audio(settings);
@@ -143,7 +145,7 @@ function showPage() {
   lobby.shown = !playing;
   input.releaseAll();
   audio.drive(0);
-  if (playing) document.activeElement?.blur();
+  if (playing) unfocus();
   else {
     showStatus({ state: "playing", text: "" });
     if (!coarse) byId("name").focus(); // on a phone it would raise the keyboard
@@ -206,10 +208,10 @@ showMuted();
 
 // Keys belong to the ship again once a button or the dialog has done its work.
 byId("buttons").addEventListener("click", () => {
-  if (chatForm.hidden && !dialog.open) document.activeElement?.blur();
+  if (chatForm.hidden && !dialog.open) unfocus();
 });
 dialog.addEventListener("close", () => {
-  if (playing) document.activeElement?.blur();
+  if (playing) unfocus();
 });
 
 // Chat.
@@ -248,7 +250,7 @@ addEventListener("keydown", (event) => {
     if (event.code === "Escape") closeChat();
     return;
   }
-  const busy = dialog.open || event.target.closest?.("input, select, textarea, button");
+  const busy = dialog.open || /** @type {Element} */ (event.target).closest?.("input, select, textarea, button");
   if (!playing || busy || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.code === "Enter" || event.code === "NumpadEnter") {
     event.preventDefault();

@@ -10,9 +10,16 @@ class Pool {
     this.capacity = capacity;
     this.count = 0;
     this.victim = 0;
-    for (const name of ["x", "y", "vx", "vy", "age", "span", "size", "angle", "spin"]) {
-      this[name] = new Float32Array(capacity);
-    }
+    const column = () => new Float32Array(capacity);
+    this.x = column();
+    this.y = column();
+    this.vx = column(); // units a second, likewise vy
+    this.vy = column();
+    this.age = column(); // seconds, likewise span
+    this.span = column();
+    this.size = column();
+    this.angle = column();
+    this.spin = column();
     this.hue = new Uint8Array(capacity);
     this.word = new Array(capacity).fill("");
   }

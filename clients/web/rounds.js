@@ -1,5 +1,6 @@
 /** Rounds, where a room has them: the time that is left, and the podium between two. */
 
+/** Some element of the page. @type {(id: string) => any} */
 const byId = (id) => document.getElementById(id);
 const STEPS = 3;
 const PACE_MS = 4000; // over which the ticks of a second are counted

@@ -59,7 +59,10 @@ export function inventName(random = Math.random) {
   return `${pick(FIRST)} ${pick(SECOND)}`;
 }
 
-/** The named Web Storage, or one that forgets where the browser refuses it. */
+/**
+ * The named Web Storage, or one that forgets where the browser refuses it.
+ * @param {"localStorage" | "sessionStorage"} kind
+ */
 export function openStorage(kind) {
   try {
     const storage = window[kind];

@@ -24,7 +24,7 @@ function choose(chosen) {
   paper.ink = pens.indexOf(chosen);
   for (const pen of pens) pen.ariaPressed = String(pen === chosen);
 }
-for (const pen of pens) pen.onclick = () => choose(pen);
+for (const pen of pens) pen.addEventListener("click", () => choose(pen));
 choose(pens[0]);
 $("#undo").onclick = () => ask(room, "undo");
 addEventListener("keydown", (event) => event.ctrlKey && event.key === "z" && ask(room, "undo"));

@@ -18,7 +18,7 @@ export function steering(canvas) {
     [way.dx, way.dy] = [sum(0), sum(1)];
   };
   addEventListener("keydown", (event) => {
-    if (!(event.code in WAYS) || event.target.matches?.("input, dialog *")) return;
+    if (!(event.code in WAYS) || /** @type {Element} */ (event.target).matches?.("input, dialog *")) return;
     event.preventDefault();
     held.add(event.code);
     byKeys();
