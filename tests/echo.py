@@ -5,6 +5,8 @@ It stands in the tests' folder, so that the game server can't reach it by any pa
 
 from __future__ import annotations
 
+import os
+
 import uwsgi
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -36,15 +38,12 @@ def application(environ, start_response):
         return receive
 
     connection = Connection(
-        uwsgi.connection_fd(),
-        ServerProtocol(state=State.OPEN, max_size=MAX_MESSAGE_BYTES),
+        os.dup(uwsgi.connection_fd()),
         on_message=echo(answer.send_binary),
         on_text=echo(answer.send_text),
         send_buffer=1 << 18,
         bytes_per_second=1 << 30,
+        most_bytes=MAX_MESSAGE_BYTES,
     )
-    try:
-        connection.run()
-    finally:
-        connection.finish()
+    connection.begin()
     return []

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 import gevent
 import pytest
+from gevent.event import Event
 from websockets.client import ClientProtocol
 from websockets.frames import Close as CloseFrame
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
-from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from clients.bots import wire as bots
@@ -86,26 +86,23 @@ def talking(
     """A running connection, its client end, and the list of messages that it has heard."""
     ours, theirs = socket.socketpair()
     heard = [] if heard is None else heard
-    protocol = ServerProtocol(state=State.OPEN, max_size=4096)
-    on_message = on_message or heard.append
+    gone = Event()
     connection = Connection(
-        ours.fileno(), protocol, on_message, send_buffer, bytes_per_second, on_text
+        ours.detach(),
+        on_message or heard.append,
+        send_buffer,
+        bytes_per_second,
+        on_text,
+        on_closed=lambda _: gone.set(),
     )
-
-    def serve():
-        connection.run()
-        connection.finish()
-        ours.close()
-
-    owner = gevent.spawn(serve)
+    connection.begin()
     gevent.sleep(0)
     try:
-        yield connection, Client(theirs), heard, owner
+        yield connection, Client(theirs), heard, gone
     finally:
         theirs.close()
         connection.drop()
-        owner.join(5)
-        assert owner.dead, "the owner greenlet must end"
+        assert gone.wait(5), "the connection must end"
 
 
 def frame(payload, opcode=2):
@@ -183,7 +180,7 @@ def test_a_socket_that_takes_nothing_keeps_whole_frames_in_order():
 
 
 def test_the_close_comes_after_the_tail_and_last_of_all():
-    with talking() as (connection, client, _, owner):
+    with talking() as (connection, client, _, gone):
         sock = Socket(connection)
         sock.takes = 1
         snapshot = frame(b"s" * 100)
@@ -199,18 +196,18 @@ def test_the_close_comes_after_the_tail_and_last_of_all():
         assert frames[2][0] is Opcode.CLOSE and len(frames) == 3
         assert client.codec.close_rcvd == CloseFrame(1012, "the server restarts")
         client.write(b"".join(client.codec.data_to_send()))
-        owner.join(1)
-        assert owner.dead
+        gone.wait(1)
+        assert gone.is_set()
 
 
 def test_a_client_that_never_takes_its_tail_is_let_go_after_the_closing_time():
-    with talking() as (connection, client, _, owner):
+    with talking() as (connection, client, _, gone):
         Socket(connection).takes = 0
         connection.keep_tail(frame(b"x"))
         connection.close(Close.SLOW, "took nothing")
         began = time.monotonic()
-        owner.join(module.CLOSE_SECONDS + 2)
-        assert owner.dead
+        gone.wait(module.CLOSE_SECONDS + 2)
+        assert gone.is_set()
         assert time.monotonic() - began >= module.CLOSE_SECONDS * 0.9
 
 
@@ -226,7 +223,7 @@ def test_too_many_messages_for_a_slow_client_close_it_as_slow():
 
 
 def test_answers_for_a_client_that_reads_none_are_bounded():
-    with talking() as (connection, client, _, owner):
+    with talking() as (connection, client, _, gone):
         sock = Socket(connection)
         sock.takes = 0
         ping = b"".join(masked_ping(b"x" * 125) for _ in range(1000))
@@ -319,20 +316,20 @@ def test_a_violation_of_the_protocol_ends_the_connection_with_its_code_and_reaso
 
 
 def test_a_client_that_says_goodbye_gets_its_own_code_back():
-    with talking() as (connection, client, _, owner):
+    with talking() as (connection, client, _, gone):
         client.codec.send_close(3000, "bye")
         client.write(b"".join(client.codec.data_to_send()))
         client.read()
         assert client.codec.close_rcvd == CloseFrame(3000, "bye")
-        owner.join(1)
-        assert owner.dead and connection.closing[0] is Close.DONE
+        gone.wait(1)
+        assert gone.is_set() and connection.closing[0] is Close.DONE
 
 
 def test_a_half_closed_socket_is_the_end():
-    with talking() as (connection, client, _, owner):
+    with talking() as (connection, client, _, gone):
         client.sock.shutdown(socket.SHUT_WR)
-        owner.join(1)
-        assert owner.dead and connection.lost
+        gone.wait(1)
+        assert gone.is_set() and connection.lost
 
 
 def test_a_deadline_closes_with_its_code():
@@ -353,12 +350,12 @@ def test_what_a_connection_says_after_it_was_told_to_go_is_not_heard():
 
 
 def test_a_flooder_is_not_read_for_ever_while_its_connection_closes():
-    with talking() as (connection, client, _, owner):
+    with talking() as (connection, client, _, gone):
         connection.close(Close.FLOOD, "too many bytes")
         gevent.sleep(0)
         client.sock.setblocking(False)
         sent = 0
-        while sent < 50 * module.CLOSE_BYTES and not owner.dead:
+        while sent < 50 * module.CLOSE_BYTES and not gone.is_set():
             try:
                 sent += client.sock.send(bytes(65536))
             except BlockingIOError:
@@ -366,8 +363,8 @@ def test_a_flooder_is_not_read_for_ever_while_its_connection_closes():
             except OSError:
                 break
             gevent.sleep(0)
-        owner.join(1)
-        assert owner.dead
+        gone.wait(1)
+        assert gone.is_set()
         assert sent < 20 * module.CLOSE_BYTES  # what the kernel's buffers take, not more
 
 

@@ -9,8 +9,7 @@ import weakref
 
 import gevent
 import pytest
-from websockets.protocol import State
-from websockets.server import ServerProtocol
+from gevent.event import Event
 
 from clients.bots import wire
 from tests.arena import GAMES
@@ -36,32 +35,27 @@ def lobby(tmp_path):
 def watch_and_go(lobby: Lobby) -> weakref.ref:
     """Open a replay over a socket pair, see that it runs, and go; the room that it was."""
     ours, theirs = socket.socketpair()
+    gone = Event()
     connection = Connection(
-        ours.fileno(),
-        ServerProtocol(state=State.OPEN),
+        ours.detach(),
         lambda data: conversation.receive(data),
         65536,
         1 << 20,
+        on_end=lambda _: conversation.end(),
+        on_closed=lambda _: gone.set(),
     )
     conversation = Conversation(lobby, None, connection, "past", "192.0.2.1")
-
-    def serve():
-        connection.run()
-        conversation.end()
-        connection.finish()
-
-    owner = gevent.spawn(serve)
+    connection.begin()
     theirs.send(frame(wire.encode_hello("Ada")))
     with gevent.Timeout(10):
         while conversation.session is None or conversation.session.room.ticks < 3:
             gevent.sleep(0.02)
     room = weakref.ref(conversation.session.room)
     theirs.close()
-    owner.join(10)
+    assert gone.wait(10)
     with gevent.Timeout(10):
         while lobby.watched:
             gevent.sleep(0.02)
-    ours.close()
     return room
 
 

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 import gevent
 import numpy as np
 import pytest
+from gevent.event import Event
 from websockets.client import ClientProtocol
 from websockets.frames import Opcode
 from websockets.protocol import State
-from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 import game
@@ -45,11 +45,13 @@ class Peer:
         self.sock.setblocking(False)
         config = lobby.config
         self.connection = Connection(
-            self.ours.fileno(),
-            ServerProtocol(state=State.OPEN, max_size=config.max_message_bytes),
+            self.ours.detach(),
             lambda data: self.conversation.receive(data),
             send_buffer=1 << 18,
             bytes_per_second=1 << 20,
+            most_bytes=config.max_message_bytes,
+            on_end=lambda _: self.conversation.end(),
+            on_closed=lambda _: self.gone.set(),
         )
         self.conversation = Conversation(lobby, None, self.connection)
         self.codec = ClientProtocol(parse_uri("ws://s/"), state=State.OPEN, max_size=None)
@@ -59,15 +61,8 @@ class Peer:
         self.raw: list[bytes] = []
         self.reads = True
         self.sequence = 0
-        self.owner = gevent.spawn(self._serve)
-
-    def _serve(self) -> None:
-        try:
-            self.connection.run()
-        finally:
-            self.conversation.end()
-            self.connection.finish()
-            self.ours.close()
+        self.gone = Event()
+        self.connection.begin()
 
     def say(self, message: bytes) -> None:
         self.sock.send(frame(message))
@@ -193,13 +188,13 @@ class Arena:
 
 
 def settle() -> None:
-    """Let the owner greenlets do what there is to do."""
+    """Let the connections do what there is to do."""
     for _ in range(2):
         gevent.sleep(0.0005)  # long enough for the hub to look at the sockets
 
 
 def wait(condition) -> None:
-    """Without a tick, until what the owner greenlets are to do has been done."""
+    """Without a tick, until what the connections are to do has been done."""
     for _ in range(2000):
         settle()
         if condition():
@@ -229,8 +224,7 @@ def opened(tmp_path, **options):
         for peer in arena.peers:
             peer.sock.close()
             peer.connection.drop()
-        gevent.joinall([peer.owner for peer in arena.peers], timeout=5)
-        assert all(peer.owner.dead for peer in arena.peers)
+        assert all(peer.gone.wait(5) for peer in arena.peers)
         assert not arena.room.sockets.readers, "no connection is left behind"
 
 
@@ -457,10 +451,10 @@ def test_a_silent_socket_is_asked_and_then_given_up(tmp_path):
         dead, alive = arena.join("dead"), arena.join("alive")
         dead.codec.data_to_send = list  # hears everything, answers nothing
         arena.tick((SILENT_S + 2) * HZ)
-        assert not dead.owner.dead
+        assert not dead.gone.is_set()
         arena.tick((DEAD_S - SILENT_S) * HZ)
-        assert dead.owner.dead and dead.close_code is None
-        assert not alive.owner.dead, "it has answered the pings"
+        assert dead.gone.is_set() and dead.close_code is None
+        assert not alive.gone.is_set(), "it has answered the pings"
         assert arena.room.metrics.count["half_open"] == 1
 
 
@@ -603,7 +597,7 @@ def test_more_than_1024_descriptors_are_served(tmp_path):
             for peer in peers:
                 peer.input()
             arena.tick(2)
-            assert max(peer.ours.fileno() for peer in peers) > 1024
+            assert max(peer.connection.fd for peer in peers) > 1024
             assert all(peer.tick == arena.room.world.tick for peer in peers)
             assert all(peer.head["ack_seq"] == 1 for peer in peers)
     finally:

@@ -180,10 +180,10 @@ class Config:
         return (self.max_players + self.max_spectators) // 10 + 32
 
     @property
-    def connections(self) -> int:
-        """Sockets that the worker must be able to hold, so that even a full server has a
-        greenlet to refuse the next one with."""
-        return self.max_websockets + self.max_requests
+    def cores(self) -> int:
+        """Requests that uWSGI can have under way: twice as many as may be, so that there is one
+        to refuse the next with. A WebSocket needs none; its request ends with the upgrade."""
+        return 2 * self.max_requests
 
 
 def load(environ: Mapping[str, str] | None = None) -> Config:
@@ -268,7 +268,7 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--reload-binary"]:  # for uwsgi.ini
         print(reload_binary())
         return 0
-    if arguments not in ([], ["--check"], ["--connections"]):
+    if arguments not in ([], ["--check"], ["--cores"]):
         print(__doc__, file=sys.stderr)
         return 2
     try:
@@ -276,8 +276,8 @@ def main(arguments: list[str]) -> int:
     except ConfigError as error:
         print(f"tickstorm: {error}", file=sys.stderr)
         return 1
-    if arguments == ["--connections"]:  # for uwsgi.ini
-        print(config.connections)
+    if arguments == ["--cores"]:  # for uwsgi.ini
+        print(config.cores)
     elif not arguments:
         print(table())
     return 0

@@ -23,7 +23,6 @@ from gevent import get_hub
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHeader, NegotiationError
 from websockets.http11 import Request
-from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Origin, Subprotocol
 
@@ -199,16 +198,21 @@ class Web:
         return _answer(start_response, f"{status.value} {status.phrase}", body, kind, cors)
 
     def _hold(self, held: Held) -> list[bytes]:
-        """Answer bit by bit, on the request's own socket."""
-        fd = self._take_socket()
-        sock = socket.socket(fileno=fd)
+        """Answer bit by bit, on a duplicate of the request's own socket; the request itself ends
+        now, as that of a WebSocket does."""
+        sock = socket.socket(fileno=os.dup(self._take_socket()))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.config.send_buffer)
+        fd = sock.fileno()
         self.websockets.add(fd)
-        try:
-            held.write(sock)
-        finally:
-            self.websockets.discard(fd)
-            sock.detach()  # whoever opened it closes it
+
+        def write() -> None:
+            try:
+                held.write(sock)
+            finally:
+                self.websockets.discard(fd)
+                sock.close()
+
+        gevent.spawn(write)
         return []
 
     def _across(
@@ -344,7 +348,8 @@ class Web:
             return [bytes(response.body or b"")]
 
         start_response(status, headers)(b"")
-        self._serve(self._take_socket(), environ.get("QUERY_STRING", ""), address)
+        # A duplicate: this request ends now, and with it uWSGI's own descriptor, not the socket.
+        self._serve(os.dup(self._take_socket()), environ.get("QUERY_STRING", ""), address)
         return []
 
     def _full(self, address: str) -> tuple[str, HTTPStatus, str] | None:
@@ -366,55 +371,42 @@ class Web:
             self.refused[reason] += 1
             raise Refusal(status, reason, text)
         bridge = Bridge(address)
-
-        def serve() -> None:
-            try:
-                self._serve(bridge.fd, environ.get("QUERY_STRING", ""), address)
-            finally:
-                os.close(bridge.fd)
-
-        gevent.spawn(serve)
+        self._serve(bridge.fd, environ.get("QUERY_STRING", ""), address)
         return bridge, site_of(address)
 
     def _serve(self, fd: int, query_string: str, address: str) -> None:
-        """A connection from its first message to its end; it is counted meanwhile."""
-        site = site_of(address)
-        self._open[site] += 1
-        self.websockets.add(fd)
-        try:
-            self._converse(fd, parse_qs(query_string), address)
-        finally:
+        """A connection from its first message on; returns at once."""
+        query, config, site = parse_qs(query_string), self.config, site_of(address)
+        room, watched = (query.get(key, [None])[0] for key in ("room", "replay"))
+
+        def end(connection: Connection) -> None:
+            conversation.end()
+            self._count(connection, address)
+
+        def closed(_connection: Connection) -> None:
             self.websockets.discard(fd)
             self._open[site] -= 1
             if not self._open[site]:
                 del self._open[site]
 
-    def _converse(self, fd: int, query: dict[str, list[str]], address: str) -> None:
-        config = self.config
         connection = Connection(
             fd,
-            ServerProtocol(state=State.OPEN, max_size=config.max_message_bytes),
             lambda data: conversation.receive(data),
             config.send_buffer,
-            bytes_per_second=config.message_rate * self._input_size + config.max_message_bytes,
+            config.message_rate * self._input_size + config.max_message_bytes,
+            most_bytes=config.max_message_bytes,
+            on_end=end,
+            on_closed=closed,
         )
+        counted = site if config.max_connections_per_address else ""
+        conversation = Conversation(self.lobby, room, connection, watched, counted)
+        self._open[site] += 1
+        self.websockets.add(fd)
         connection.number = self._served = self._served + 1
         connection.deadline = monotonic() + config.hello_seconds
-        if why := self.lobby.bans.why("address", site_of(address)):
+        if why := self.lobby.bans.why("address", site):
             connection.close(Close.KICKED, why)
-        room, watched = (query.get(key, [None])[0] for key in ("room", "replay"))
-        site = site_of(address) if config.max_connections_per_address else ""
-        conversation = Conversation(self.lobby, room, connection, watched, site)
-        try:
-            connection.run()
-        except Exception:  # one client's trouble is not to become another's
-            log.exception("a connection from %s failed", address,
-                          extra={"address": address, "connection": connection.number})  # fmt: skip
-            connection.close(Close.INTERNAL, "the server failed")
-        finally:
-            conversation.end()
-            self._count(connection, address)
-            connection.finish()
+        connection.begin()
 
     def _count(self, connection: Connection, address: str) -> None:
         """A connection has ended: count why, and log each troublemaker now and then."""

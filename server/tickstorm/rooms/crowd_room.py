@@ -52,7 +52,7 @@ from .ticker import Ticker
 log = logging.getLogger("tickstorm.room")
 
 QUEUE_ROWS = 65536
-"""Inputs that owner greenlets may queue between two ticks; what is beyond is dropped, counted."""
+"""Inputs that connections may queue between two ticks; what is beyond is dropped, counted."""
 
 CHAT_LINES_S, CHAT_LINES = 8, 16
 """Lines of chat in a room, per second and at once, whoever says them; what is beyond is shed."""
@@ -324,7 +324,7 @@ class CrowdRoom:
     def _read(self, tick: int) -> tuple[np.ndarray, np.ndarray]:
         """Everything that clients have sent: ``(seats: intp[m], rows: input_row[m])``.
 
-        What isn't plain input goes to the owner greenlet, whose inputs come in through
+        What isn't plain input goes to the connection, whose inputs come in through
         the queue by the next tick.
         """
         queued, self._queue = self._queue, []
@@ -348,7 +348,7 @@ class CrowdRoom:
         return seats, rows
 
     def queue_input(self, seat: int, row: bytes) -> None:
-        """An input that came to its owner greenlet: it joins the next tick's batch.
+        """An input that came to its connection: it joins the next tick's batch.
 
         Raises ProtocolViolation if it is none of this game.
         """

@@ -1,13 +1,16 @@
-"""One websocket: the greenlet that owns it from the upgrade to the close.
+"""One websocket, from the upgrade to the close.
 
-The owner greenlet handles everything that is not a plain input or a snapshot:
-the hello, chat, control frames, violations, the tail of a partial write, the
-closing handshake. Once the client is in a room, the room's tick reads the socket
-(plain inputs go straight into the room's queue; anything else is handed to the
-owner) and writes snapshots to it while nothing else is pending.
+A connection has no greenlet while it is silent. Whatever is no plain input or snapshot (the hello,
+chat, control frames, violations, the tail of a partial write, the closing handshake) wakes one,
+which serves it until nothing is left to do, and ends. So at most one greenlet is at work for a
+connection, messages are heard in order, and whoever acts on one may wait.
 
-The codec is the `websockets` library's sans-IO protocol; this file adds the
-assembly of fragments and the limits.
+Once the client is in a room, the room's turn reads the socket (plain inputs go straight into the
+room's queue; anything else is handed to the connection) and writes to it while nothing else is
+pending.
+
+The codec is the `websockets` library's sans-IO protocol; a connection has one only while it is
+needed. This file adds the assembly of fragments and the limits.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ import logging
 import socket
 from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
+import gevent
 from gevent import get_hub
 from gevent.event import Event
 from websockets.frames import Frame, Opcode
@@ -30,6 +35,7 @@ log = logging.getLogger("tickstorm.connection")
 
 READ_SIZE = 4096
 READ, WRITE = 1, 2  # libev's event bits
+PING = b"\x89\x00"
 
 EXTRA_BYTES = 65536
 """Messages beside snapshots that may wait for a slow client; past that it is closed as slow."""
@@ -56,23 +62,41 @@ def _nobody_listens(_data: bytes) -> None:
     """Where messages go after the end."""
 
 
+def _nobody_waits(_connection: Connection) -> None:
+    """Nobody wants to know of the end."""
+
+
+class _Nowhere(set["Connection"]):
+    """Where connections without a room note that something waits: nobody looks."""
+
+    def add(self, _connection: Connection) -> None:
+        pass
+
+
+_NOWHERE = _Nowhere()
+
+
 class Connection:
     """Socket, codec and what waits to be sent.
 
-    `on_message(data: bytes)` is called in the owner greenlet with each binary
-    message, `on_text(data: bytes)` with each text message, valid UTF-8 (without it,
-    text is refused); both may raise `ProtocolViolation`. `deadline` is a `monotonic()`
-    time at which the connection is closed with `deadline_close`, or None.
+    `fd` is ours from now on. `on_message(data: bytes)` is called with each binary message,
+    `on_text(data: bytes)` with each text message, valid UTF-8 (without it, text is refused); both
+    may wait, and may raise `ProtocolViolation`. `on_end(connection)` is called once when it is
+    lost or closing, before the closing handshake, `on_closed(connection)` when the descriptor is
+    closed. `deadline` is a `monotonic()` time at which the connection is closed with
+    `deadline_close`, or None.
     """
 
     def __init__(
         self,
         fd: int,
-        protocol: ServerProtocol,
         on_message: Callable[[bytes], None],
         send_buffer: int,
         bytes_per_second: int,
         on_text: Callable[[bytes], None] | None = None,
+        most_bytes: int = 4096,
+        on_end: Callable[[Connection], None] = _nobody_waits,
+        on_closed: Callable[[Connection], None] = _nobody_waits,
     ):
         self.fd = fd
         self.sock = socket.socket(fileno=fd)
@@ -90,34 +114,45 @@ class Connection:
         """Whole frames to go out before the next snapshot."""
         self.tail = b""
         """The rest of a partial write. While there is one, nothing else may be written."""
-        self._waiting: set[Connection] = set()
+        self._waiting: set[Connection] = _NOWHERE
         self.lost = False
         self.closing: tuple[Close, str] | None = None
-        self.deadline: float | None = None
         self.deadline_close = (Close.HELLO_EXPECTED, "no HELLO in time")
-        self._protocol = protocol
+        self._deadline: float | None = None
+        self._codec: ServerProtocol | None = None  # only while it is needed
+        self._most_bytes = most_bytes
         self._on_message = on_message
         self._on_text = on_text
+        self._on_end = on_end
+        self._on_closed = on_closed
         self._fragments: list[bytes] = []
         self._utf8: codecs.IncrementalDecoder | None = None
         """Checks the text message that is coming in; None while that is a binary one."""
         self._fed = 0  # bytes given to the codec less bytes of whole frames it gave back
         self._inbox: list[bytes] = []
-        self._wake = Event()
+        self._served = False  # a greenlet is at work
+        self._again = False  # and there is more for it
+        self._handshake: Event | None = None  # what wakes it while it closes
         self._bytes_per_second = bytes_per_second
         self._credit = 2.0 * bytes_per_second
         self._credit_at = monotonic()
-        loop = get_hub().loop
-        self._read_watcher = loop.io(fd, READ)
-        self._write_watcher = loop.io(fd, WRITE)
+        self._reading: Any = None  # watchers of the hub's, while they are needed
+        self._writing: Any = None
+        self._timer: Any = None
+
+    def begin(self) -> None:
+        """Read what comes, until a room does."""
+        self._reading = get_hub().loop.io(self.fd, READ)
+        self._reading.start(self._wake)
+        self._wake()
 
     # -------------------------------------------------------------- called by the room's tick
 
     def hand_over(self, data: bytes) -> None:
         """Bytes that the tick has read and that aren't plain inputs; b"" at the stream's end."""
         self._inbox.append(data)
-        self.plain = False  # until the owner has been through it
-        self._wake.set()
+        self.plain = False  # until it has been gone through
+        self._wake()
 
     def wait_in(self, waiting: set[Connection]) -> None:
         """Be in this set from now on whenever something waits to be sent."""
@@ -126,8 +161,7 @@ class Connection:
             waiting.add(self)
 
     def push(self, frame: bytes) -> None:
-        """Queue a whole frame; it goes out before the next snapshot or with the owner's next
-        flush."""
+        """Queue a whole frame; it goes out before the next snapshot, or with the next `flush`."""
         self.extra.append(frame)
         self._waiting.add(self)
         if len(self.extra) > 16 and sum(map(len, self.extra)) > EXTRA_BYTES:
@@ -141,77 +175,116 @@ class Connection:
         return True
 
     def nudge(self) -> None:
-        """No snapshot is due: the owner sends what is queued."""
+        """No snapshot is due: what is queued goes out now."""
         if self.extra:
-            self._wake.set()
+            self._wake()
 
     def keep_tail(self, tail: bytes) -> None:
-        """A write was partial: the owner sends the rest as soon as the socket takes it."""
+        """A write was partial: the rest goes out as soon as the socket takes it."""
         if tail:
             self.tail = tail
             self._waiting.add(self)
-            self._wake.set()
+            self._wake()
 
     def ping(self) -> None:
         """Nothing was heard for long: ask the other side for a sign of life."""
-        if self._protocol.state is OPEN:
-            self._protocol.send_ping(b"")
-            self._wake.set()
+        if self.closing is None and not self.lost:
+            self.push(PING)
+            self._wake()
 
     def drop(self) -> None:
         """The socket failed: nothing more can be sent."""
         self.lost = True
-        self._wake.set()
+        self._wake()
 
     def close(self, code: Close, reason: str) -> None:
-        """Ask the owner to close with this code. The first call counts."""
+        """Close with this code. The first call counts."""
         if self.closing is None:
             cut = reason.encode()[:REASON_BYTES].decode(errors="ignore")
             self.closing = (code, cut)
-            self._wake.set()
+            self._wake()
 
     def read_by_tick(self) -> None:
-        """From now on the room's tick reads the socket."""
-        self._read_watcher.stop()
+        """From now on the room's turn reads the socket."""
+        _stop(self._reading)
+        self._reading = None
 
-    # -------------------------------------------------------------- the owner greenlet
+    # -------------------------------------------------------------- the greenlet, if there is one
 
-    def run(self) -> None:
-        """Serve the connection until it is lost or to be closed; then call `finish`."""
-        self._read_watcher.start(self._wake.set)
-        while not self.lost and self.closing is None:
-            self._wake.wait(self._patience())
-            self._wake.clear()
-            if self.deadline is not None and monotonic() >= self.deadline:
-                self.close(*self.deadline_close)
-            if self.closing is not None:
-                break  # whatever it still said came too late
+    @property
+    def deadline(self) -> float | None:
+        return self._deadline
+
+    @deadline.setter
+    def deadline(self, at: float | None) -> None:
+        self._deadline = at
+        _stop(self._timer)
+        self._timer = None
+        if at is not None:
+            self._timer = get_hub().loop.timer(max(0.0, at - monotonic()))
+            self._timer.start(self._overdue)
+
+    def _overdue(self) -> None:
+        self.close(*self.deadline_close)
+
+    def _wake(self) -> None:
+        """Have it served; by a new greenlet, if none is at work."""
+        self._again = True
+        if self._handshake is not None:
+            self._handshake.set()
+        elif not self._served:
+            self._served = True
+            gevent.spawn(self._serve)
+
+    def _serve(self) -> None:
+        """Do what is to be done; and all of the end, should that be it."""
+        while self._again and not self.lost and self.closing is None:
+            self._again = False
             try:
                 self._read()
                 self.flush()
             except ProtocolViolation as violation:
                 self.close(violation.code, violation.reason)
+            except Exception:  # one client's trouble is not to become another's
+                log.exception("a connection failed", extra={"connection": self.number})
+                self.close(Close.INTERNAL, "the server failed")
+        if self.lost or self.closing is not None:
+            self._finish()
+        else:
+            self._served = False
 
-    def finish(self) -> None:
-        """The closing handshake, as far as the other side plays along. Nobody else may use
-        the socket any more; it can be closed when this returns."""
+    def _finish(self) -> None:
+        """The closing handshake, as far as the other side plays along, and the descriptor's end."""
+        self.deadline = None
         try:
+            self._on_end(self)  # from here on nobody else uses the socket
+            self._handshake = Event()
             self._say_goodbye()
+        except Exception:
+            log.exception("a connection failed at its end", extra={"connection": self.number})
         finally:
-            self._read_watcher.close()
-            self._write_watcher.close()
+            _stop(self._reading, self._writing)
+            self._reading = self._writing = None
             self.lost = True
-            self.sock.detach()  # whoever opened it closes it
+            # Others may hold the same socket (see keeper.py): it ends for all of them.
+            try:
+                self.sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it has ended
+            self.sock.close()
+            self._on_closed(self)
             # No circle is left, for circles wait for the garbage collector, and it is seldom here.
             self._on_message = self._on_text = _nobody_listens
+            self._on_end = self._on_closed = _nobody_waits
 
-    def _patience(self) -> float | None:
-        if self.deadline is None:
-            return None
-        return max(0.0, self.deadline - monotonic())
+    @property
+    def _protocol(self) -> ServerProtocol:
+        if self._codec is None:
+            self._codec = ServerProtocol(state=OPEN, max_size=self._most_bytes)
+        return self._codec
 
     def _read(self) -> None:
-        if self._read_watcher.active:
+        if self._reading is not None:
             try:
                 self._inbox.append(self.recv(READ_SIZE))
             except BlockingIOError:
@@ -225,7 +298,7 @@ class Connection:
                 self.lost = True
                 return
             self._receive(data)
-        self.plain = not self._fed and not self._fragments and self._protocol.state is OPEN
+        self.plain = not self._fed and not self._fragments and self.closing is None
 
     def _receive(self, data: bytes) -> None:
         self._charge(len(data))
@@ -279,7 +352,11 @@ class Connection:
     def flush(self) -> None:
         """Send the tail, then what is queued; watch for room if the socket is full."""
         # The codec's part comes last: nothing may follow a close.
-        data = self.tail + b"".join(self.extra) + b"".join(self._protocol.data_to_send())
+        data = self.tail + b"".join(self.extra)
+        if self._codec is not None:
+            data += b"".join(self._codec.data_to_send())
+            if self.plain and self.closing is None:
+                self._codec = None  # until something is no plain input again
         self.extra.clear()
         if data:
             try:
@@ -296,12 +373,15 @@ class Connection:
             self._waiting.discard(self)
         if len(data) > PENDING_BYTES:
             self.close(Close.SLOW, "too slow to take messages")
-        if data and not self._write_watcher.active:
-            self._write_watcher.start(self._wake.set)
-        elif not data and self._write_watcher.active:
-            self._write_watcher.stop()
+        if not data:
+            _stop(self._writing)
+            self._writing = None
+        elif self._writing is None and not self.lost:
+            self._writing = get_hub().loop.io(self.fd, WRITE)
+            self._writing.start(self._wake)
 
     def _say_goodbye(self) -> None:
+        assert self._handshake is not None, "whoever calls has made it"
         until, budget = monotonic() + CLOSE_SECONDS, CLOSE_BYTES
         if self.closing is not None and self._protocol.state is OPEN and not self.lost:
             code, reason = self.closing
@@ -309,8 +389,9 @@ class Connection:
                 self._protocol.fail(int(code), reason)
             else:
                 self._protocol.send_close(int(code), reason)
-        if not self._read_watcher.active:
-            self._read_watcher.start(self._wake.set)
+        if self._reading is None and not self.lost:
+            self._reading = get_hub().loop.io(self.fd, READ)
+            self._reading.start(self._wake)
         budget -= self._drain()  # its close may have come with what made us close
         while not self.lost and budget > 0 and monotonic() < until:
             self.flush()
@@ -319,8 +400,8 @@ class Connection:
                     break
                 if self._protocol.eof_sent:  # the codec has failed the connection
                     self._half_close()
-            self._wake.wait(max(0.0, until - monotonic()))
-            self._wake.clear()
+            self._handshake.wait(max(0.0, until - monotonic()))
+            self._handshake.clear()
             budget -= self._drain()
         if not self.lost:
             self._half_close()
@@ -347,3 +428,11 @@ class Connection:
             elif self._protocol.state is not CLOSED:
                 self._protocol.receive_data(data)
         return sum(map(len, inbox))
+
+
+def _stop(*watchers: Any) -> None:
+    """End watchers of the hub's, of which there may be none."""
+    for watcher in watchers:
+        if watcher is not None:
+            watcher.stop()
+            watcher.close()
