@@ -212,7 +212,7 @@ class Mixed:
         self._seats: list[int] = []
 
     def take(self, connection: Connection, data: bytes) -> None:
-        """Small messages beside an input, such as a ping, must not make it wait for the greenlet."""
+        """Small messages beside an input, such as a ping, must not hold it up."""
         if not data:
             self.ended.append(connection)
             return
