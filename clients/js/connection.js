@@ -130,6 +130,7 @@ export class Connection {
 
   /** By what it reaches the server: "websocket", "sse" or "polling". */
   get transport() {
+    // @ts-expect-error: sockets that stand in for one say so
     return this.#WebSocket.way ?? "websocket";
   }
 

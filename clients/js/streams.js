@@ -54,13 +54,18 @@ class StreamSocket {
     try {
       const { stream } = await (await this.ask(url, { method: "POST", body: "" })).json();
       this.url = `${url.origin}${url.pathname}/${stream}`;
+      // @ts-expect-error: each kind of stream has its own
       await this.listen();
     } catch {
       this.end(LOST);
     }
   }
 
-  /** A request that is answered with success, or throws; `fatal` if it is of no use again. */
+  /**
+   * A request that is answered with success, or throws; `fatal` if it is of no use again.
+   * @param {string | URL} url
+   * @param {RequestInit & {patienceMs?: number}} options
+   */
   async ask(url, { patienceMs = OPEN_MS, ...options } = {}) {
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(), patienceMs);
@@ -171,7 +176,7 @@ class EventsSocket extends StreamSocket {
       }
       lostAt ||= performance.now();
       if (performance.now() - lostAt > LINGER_MS) throw new Error("lost");
-      await pause(AGAIN_MS * (performance.now() - lostAt > AGAIN_MS));
+      await pause(performance.now() - lostAt > AGAIN_MS ? AGAIN_MS : 0);
     }
   }
 
