@@ -49,7 +49,7 @@ class _Files(SimpleHTTPRequestHandler):
         return super().translate_path(path)
 
     def do_GET(self):
-        if self.path != "/blank.html":
+        if self.path.partition("?")[0] != "/blank.html":
             return super().do_GET()
         self.send_response(200)
         self.send_header("Content-Type", "text/html")

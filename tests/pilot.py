@@ -98,13 +98,13 @@ PLAYING = "() => pilot.client.status.state === 'playing' && pilot.client.scene.s
 
 
 @contextmanager
-def piloted(browser, web, url: str, name: str = "Ada"):
-    """A page in which `PILOT` plays at `url`."""
+def piloted(browser, web, url: str, name: str = "Ada", query: str = ""):
+    """A page in which `PILOT` plays at `url`; `query` is of the page's own address."""
     context = browser.new_context()
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{web}/blank.html")
+    page.goto(f"{web}/blank.html{query}")
     page.evaluate(PILOT, {"url": url, "name": name})
     page.wait_for_function(PLAYING)
     yield page
