@@ -2,7 +2,6 @@
 
 import { scenes } from "./scenes.js";
 
-const COUNT_MS = 4000;
 const ABOUT = {
   arena: "Ships, sparks and hundreds of pilots in one world.",
   tag: "Whoever is it runs after the others.",
@@ -45,13 +44,11 @@ function place({ name }) {
   return known < 0 ? 0.5 : known;
 }
 
-/** How many play each game, in the rooms that are listed. */
-async function count() {
-  const answer = await fetch("/api/rooms").then((response) => response.json()).catch(() => null);
-  if (!answer?.rooms) return;
+/** How many play each game, in the `rooms` that are listed. */
+function count(rooms) {
   for (const [name, { online }] of cards) {
-    const rooms = answer.rooms.filter(({ game }) => (game ?? "arena") === name);
-    const players = rooms.reduce((sum, room) => sum + room.players, 0);
+    const own = rooms.filter(({ game }) => (game ?? "arena") === name);
+    const players = own.reduce((sum, room) => sum + room.players, 0);
     online.textContent = players ? `${players} playing now` : "";
     online.className = players ? "on" : "";
   }
@@ -89,7 +86,7 @@ async function start() {
   }
   requestAnimationFrame(draw);
   addEventListener("resize", () => still.matches && requestAnimationFrame(draw));
-  count();
-  setInterval(count, COUNT_MS);
+  const live = new EventSource("/api/live");
+  live.addEventListener("rooms", ({ data }) => count(JSON.parse(data).rooms));
 }
 start();

@@ -17,29 +17,21 @@ from time import monotonic
 from urllib.parse import parse_qs
 
 import gevent
-from gevent import get_hub
-from gevent.socket import timeout as TimedOut
-from gevent.socket import wait_write
 
 from ..config import Config
 from ..transport.bridge import Bridge
+from ..transport.held import EVENTS, Headers, Held, ended, head, send_all, send_events, woken
 from ..transport.stream import Gone, Stream, batch, records
 
 BATCH_BYTES = 1 << 16
 """The largest body of a POST."""
 
-BEAT_S = 10.0
-"""Server-sent events are never silent for longer; many proxies end what is, after 30 or 60 s."""
-
 WAIT_S = 25.0
 """The longest that a poll waits."""
 
 LOOK_S = 1.0
-READ = 1  # libev's event bit
 NUMBERS = 2**53
 TYPE = "application/octet-stream"
-
-Headers = list[tuple[str, str]]
 
 
 class Refusal(Exception):
@@ -48,13 +40,6 @@ class Refusal(Exception):
     def __init__(self, status: HTTPStatus, error: str, message: str):
         super().__init__(message)
         self.status, self.error = status, error
-
-
-class Held:
-    """An answer that is written bit by bit, to the request's own socket: `write(sock)`."""
-
-    def __init__(self, write: Callable[[socket.socket], None]):
-        self.write = write
 
 
 class Answer:
@@ -134,90 +119,66 @@ class Streams:
     # ------------------------------------------------------------------ to the client
 
     def _events(self, stream: Stream, number: int, cors: Headers) -> Held:
-        head = self._head(
-            "text/event-stream", [("Cache-Control", "no-store"), ("X-Accel-Buffering", "no"), *cors]
-        )
-        ready = self._after(stream, number)
+        first = self._after(stream, number)
 
         def write(sock: socket.socket) -> None:
-            mark = stream.listen("sse")
-            wake = stream.wake
-            watcher = get_hub().loop.io(sock.fileno(), READ)
-            watcher.start(wake.set)
+            mark, wake = stream.listen("sse")
+            messages, written, done = first, number, False
+
+            def more() -> bytes | None:
+                nonlocal messages, written, done
+                stream.shrink(written)
+                if done or not stream.listens(mark):
+                    return None
+                messages = messages or stream.after(written)
+                data = b""
+                for message in messages:
+                    written += 1
+                    data += b"id: %d\ndata: %b\n\n" % (written, b64encode(message))
+                if not messages and stream.bridge.ended is not None:
+                    done, (code, reason) = True, stream.bridge.ended
+                    told = json.dumps({"code": code, "reason": reason})
+                    data = f"event: close\ndata: {told}\n\n".encode()
+                messages = []
+                return data
+
             try:
-                self._send_events(stream, mark, number, sock, head, ready)
+                start = head([*EVENTS, *cors, *self._headers]) + b": hello\n\n"
+                send_all(sock, start, self.config.slow_seconds)
+                send_events(sock, wake, more, self.config.slow_seconds)
             except (OSError, Gone):
                 pass  # it went, or takes nothing
             finally:
-                watcher.stop()
-                watcher.close()
                 stream.stop_listening(mark)
 
         return Held(write)
 
-    def _send_events(
-        self,
-        stream: Stream,
-        mark: object,
-        number: int,
-        sock: socket.socket,
-        head: bytes,
-        messages: list[bytes],
-    ) -> None:
-        wake, data = stream.wake, head + b": hello\n\n"
-        while True:
-            for message in messages:
-                number += 1
-                data += b"id: %d\ndata: %b\n\n" % (number, b64encode(message))
-            if not messages and stream.bridge.ended is not None:
-                code, reason = stream.bridge.ended
-                data += (
-                    b"event: close\ndata: %b\n\n"
-                    % json.dumps({"code": code, "reason": reason}).encode()
-                )
-            if data:
-                send_all(sock, data, self.config.slow_seconds)
-                stream.shrink(number)
-            if not messages and stream.bridge.ended is not None:
-                return
-            data = b""
-            if not messages and not wake.wait(BEAT_S):
-                data = b":\n\n"
-            wake.clear()
-            if not stream.listens(mark) or _ended(sock):
-                return
-            messages = stream.after(number)
-
     def _poll(self, stream: Stream, number: int, wait_s: float, cors: Headers) -> Held:
-        ready = self._after(stream, number)
+        first = self._after(stream, number)
 
         def write(sock: socket.socket) -> None:
-            mark = stream.listen("polling")
-            wake, until = stream.wake, monotonic() + wait_s
-            watcher = get_hub().loop.io(sock.fileno(), READ)
-            watcher.start(wake.set)
+            mark, wake = stream.listen("polling")
+            messages, until = first, monotonic() + wait_s
             try:
-                messages = ready
-                while not messages and stream.bridge.ended is None and stream.listens(mark):
-                    if not wake.wait(max(0.0, until - monotonic())):
-                        break
-                    wake.clear()
-                    if _ended(sock):
-                        return
-                    messages = stream.after(number)
+                with woken(sock, wake):
+                    while not messages and stream.bridge.ended is None and stream.listens(mark):
+                        if not wake.wait(max(0.0, until - monotonic())):
+                            break
+                        wake.clear()
+                        if ended(sock):
+                            return
+                        messages = stream.after(number)
                 body = batch(messages)
                 if not messages and stream.bridge.ended is not None:
                     code, reason = stream.bridge.ended
                     body = bytes(4) + code.to_bytes(2, "big") + reason.encode()
-                length = ("Content-Length", str(len(body)))
-                head = self._head(TYPE, [("Cache-Control", "no-store"), length, *cors])
-                send_all(sock, head + body, self.config.slow_seconds)
+                rows = [("Content-Type", TYPE), ("Content-Length", str(len(body)))]
+                start = head([*rows, ("Cache-Control", "no-store"), *cors, *self._headers])
+                send_all(sock, start + body, self.config.slow_seconds)
                 stream.shrink(number + len(messages))
             except (OSError, Gone):
                 pass  # it went, or takes nothing
             finally:
-                watcher.stop()
-                watcher.close()
                 stream.stop_listening(mark)
 
         return Held(write)
@@ -230,11 +191,6 @@ class Streams:
                 HTTPStatus.GONE, "gone", "What came after that number is not kept any more."
             ) from None
 
-    def _head(self, kind: str, headers: Headers) -> bytes:
-        rows = [("Content-Type", kind), ("Connection", "close"), *headers, *self._headers]
-        lines = [f"{name}: {value}\r\n" for name, value in rows]
-        return f"HTTP/1.1 200 OK\r\n{''.join(lines)}\r\n".encode()
-
     # ------------------------------------------------------------------ the end
 
     def _look_after(self, stream: Stream) -> None:
@@ -246,27 +202,6 @@ class Streams:
         if self._streams.pop(stream.id, None) is not None:
             stream.bridge.close()
             stream.wake.set()
-
-
-def send_all(sock: socket.socket, data: bytes, seconds: float) -> None:
-    """Write it all. Raises OSError if nothing is taken for so long, or nothing can be."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[sock.send(view, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) :]
-        except BlockingIOError:
-            wait_write(sock.fileno(), seconds, TimedOut())
-
-
-def _ended(sock: socket.socket) -> bool:
-    """Has the client closed? What it still says is passed over: requests are not answered in
-    between."""
-    try:
-        return not sock.recv(4096, socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
 
 
 def _messages(environ: dict) -> list[bytes]:

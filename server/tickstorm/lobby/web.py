@@ -10,13 +10,14 @@ import ipaddress
 import json
 import logging
 import os
+import re
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
 from time import monotonic
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 import gevent
 from gevent import get_hub
@@ -34,12 +35,13 @@ from ..records import replay
 from ..transport.bridge import Bridge
 from ..transport.connection import Connection
 from ..transport.door import Door
-from . import api
+from ..transport.held import Held
+from . import api, live
 from .conversation import Conversation
 from .lobby import Lobby
 from .node import Node
 from .pages import Page, Pages, pages_of
-from .streams import Held, Refusal, Streams
+from .streams import Refusal, Streams
 
 log = logging.getLogger("tickstorm.web")
 
@@ -65,6 +67,8 @@ PREFLIGHT = [
 
 INPUT_BYTES = 64
 """What an input takes on the average in games that say no size."""
+
+_WATCHED = re.compile(r"/api/live|/rooms/([^/]+)/events")
 
 LOG_AGAIN_S = 60.0
 """An address whose connections misbehave is logged so often at most."""
@@ -96,6 +100,8 @@ class Web:
         """Descriptors of the open connections, and of requests that are answered bit by bit."""
         self.api = api.Api(config, lobby, node)
         self.streams = Streams(config, self._open_bridge, SECURITY_HEADERS)
+        self.live = live.Lobby(self._asked)
+        self.watched = live.Rooms(lambda room: self._bridge(urlencode({"room": room}), ""))
         self.door: Door | None = None
         self.mounted: dict[str, Application] = {}
         """What else answers, by the first word of the path; see operate/."""
@@ -118,6 +124,8 @@ class Web:
         method = environ.get("REQUEST_METHOD", "")  # a malformed request has none
         if path == "/stream" or path.startswith("/stream/"):
             return self._stream(method, path, environ, start_response)
+        if (watched := _WATCHED.fullmatch(path)) is not None:
+            return self._listen(method, watched[1] or "", environ, start_response)
         if path.startswith("/api/"):
             return self._api(method, path, environ, start_response)
         if path == "/drain":
@@ -178,6 +186,10 @@ class Web:
             [*headers, *cors],
         )
 
+    def _asked(self, path: str) -> dict[str, Any]:
+        """What the API answers to a GET."""
+        return self.api.answer(api.Request("GET", path, "", "", "", "", lambda size: b"")).data
+
     def _stream(
         self, method: str, path: str, environ: dict, start_response: StartResponse
     ) -> list[bytes]:
@@ -197,9 +209,45 @@ class Web:
             status, body, kind = said.status, said.body, said.kind
         return _answer(start_response, f"{status.value} {status.phrase}", body, kind, cors)
 
-    def _hold(self, held: Held) -> list[bytes]:
+    def _listen(
+        self, method: str, room: str, environ: dict, start_response: StartResponse
+    ) -> list[bytes]:
+        """Server-sent events for pages that only look at a room, or without one at the lobby (see
+        `live.py`)."""
+        if (answer := self._across(method, environ, start_response)) is not None:
+            return answer
+        cors, address = _cors(environ.get("HTTP_ORIGIN")), self.address_of(environ)
+
+        def refuse(status: HTTPStatus, error: str, message: str) -> list[bytes]:
+            body = json.dumps({"error": error, "message": message}).encode() + b"\n"
+            line = f"{status.value} {status.phrase}"
+            return _answer(start_response, line, body, "application/json", cors)
+
+        if method != "GET":
+            return refuse(HTTPStatus.METHOD_NOT_ALLOWED, "method", "GET only")
+        if (full := self._full(address)) is not None:
+            reason, status, text = full
+            self.refused[reason] += 1
+            return refuse(status, reason, text)
+        feed = self.watched.feed(room) if room else self.live.feed()
+        if feed is None:
+            return refuse(HTTPStatus.SERVICE_UNAVAILABLE, "full", "too many rooms are watched")
+        if feed.over is not None:
+            return refuse(HTTPStatus.NOT_FOUND, "no_room", "There is no such room here.")
+        last, headers = environ.get("HTTP_LAST_EVENT_ID", ""), [*cors, *SECURITY_HEADERS]
+        site = site_of(address)
+        self._open[site] += 1
+        held = feed.held(last, not room, headers, self.config.slow_seconds)
+        return self._hold(held, lambda: self._leave(site))
+
+    def _leave(self, site: str) -> None:
+        self._open[site] -= 1
+        if not self._open[site]:
+            del self._open[site]
+
+    def _hold(self, held: Held, closed: Callable[[], None] = lambda: None) -> list[bytes]:
         """Answer bit by bit, on a duplicate of the request's own socket; the request itself ends
-        now, as that of a WebSocket does."""
+        now, as that of a WebSocket does. `closed` is called at the end."""
         sock = socket.socket(fileno=os.dup(self._take_socket()))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.config.send_buffer)
         fd = sock.fileno()
@@ -211,6 +259,7 @@ class Web:
             finally:
                 self.websockets.discard(fd)
                 sock.close()
+                closed()
 
         gevent.spawn(write)
         return []
@@ -370,9 +419,12 @@ class Web:
             reason, status, text = full
             self.refused[reason] += 1
             raise Refusal(status, reason, text)
+        return self._bridge(environ.get("QUERY_STRING", ""), address), site_of(address)
+
+    def _bridge(self, query_string: str, address: str) -> Bridge:
         bridge = Bridge(address)
-        self._serve(bridge.fd, environ.get("QUERY_STRING", ""), address)
-        return bridge, site_of(address)
+        self._serve(bridge.fd, query_string, address)
+        return bridge
 
     def _serve(self, fd: int, query_string: str, address: str) -> None:
         """A connection from its first message on; returns at once."""
@@ -385,9 +437,7 @@ class Web:
 
         def closed(_connection: Connection) -> None:
             self.websockets.discard(fd)
-            self._open[site] -= 1
-            if not self._open[site]:
-                del self._open[site]
+            self._leave(site)
 
         connection = Connection(
             fd,

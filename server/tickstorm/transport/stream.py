@@ -58,15 +58,16 @@ class Stream:
 
     # ------------------------------------------------------------------ to the client
 
-    def listen(self, way: str) -> object:
-        """A request begins to listen; one that did before is told to end. Returns its mark."""
+    def listen(self, way: str) -> tuple[object, Event]:
+        """A request begins to listen; one that did before is told to end. Returns its mark, and
+        what is set when there is something for it."""
         mark = self._listener = object()
         self.way = way
         self.wake.set()
         self.wake = Event()
         self.bridge.unwatch()
         self.bridge.watch(self.wake.set)
-        return mark
+        return mark, self.wake
 
     def listens(self, mark: object) -> bool:
         """Is this request still the one that listens?"""
