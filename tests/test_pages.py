@@ -84,6 +84,25 @@ def test_the_arena_loads_in_few_small_answers(visit):
     assert len(loaded) <= FIRST_LOAD_REQUESTS, loaded
 
 
+def test_a_page_may_have_its_script_in_it_and_nothing_else_runs(visit, tmp_path):
+    rules = tmp_path / "toy.py"
+    rules.write_text("from tickstorm import Room\n\n\nclass Toy(Room):\n    capacity = 2\n")
+    (tmp_path / "index.html").write_text(
+        "<!doctype html><style>p { color: rgb(1, 2, 3) }</style><p onclick='ran = 2'>hello</p>"
+        "<script type='module'>globalThis.ran = 1;</script>"
+    )
+    with LiveServer(GAMES=rules) as server:
+        page = visit(server.page)
+        for _ in range(2):  # the second time it is the browser's own copy, found to be fresh
+            assert page.evaluate("() => ran") == 1
+            page.click("p")
+            assert page.evaluate("() => ran") == 1
+            assert page.evaluate("() => getComputedStyle(document.querySelector('p')).color") == (
+                "rgb(1, 2, 3)"
+            )
+            page.reload()
+
+
 def test_no_page_asks_for_a_piece_that_cannot_be_made(caplog):
 
     examples = sorted(

@@ -11,9 +11,10 @@ import logging
 import mimetypes
 import os
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 from functools import lru_cache
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ TEXT = {".html", ".css", ".js", ".mjs", ".json", ".txt", ".svg", ".map", ".webma
 WHOLE = "whole"
 """The query of a script that is wanted with all that it imports."""
 
+_INLINE = re.compile(rb"<(script|style)\b([^>]*)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
 _ASKED_WHOLE = re.compile(rf'src="([\w./-]+\.js)\?{WHOLE}"')
 _KINDS = {".js": "text/javascript", ".mjs": "text/javascript",
           ".webmanifest": "application/manifest+json"}  # fmt: skip
@@ -68,6 +70,10 @@ class Served(NamedTuple):
     compressed: bytes | None
     """Gzipped, where that is worth it."""
 
+    allowed: tuple[str, str]
+    """Of a page: the hashes of the scripts and of the styles that stand in it, as a
+    Content-Security-Policy names them. What somebody slips into it later does not run."""
+
 
 class Pages:
     """What is served, by the path that it is asked for.
@@ -93,7 +99,9 @@ class Pages:
             body = self._whole(path, body)
         ending = os.path.splitext(path)[1]
         kind = _KINDS.get(ending) or mimetypes.guess_type(path)[0] or "application/octet-stream"
-        return Served(body, kind, _tag(body), sdk.compressed(body) if ending in TEXT else None)
+        compressed = sdk.compressed(body) if ending in TEXT else None
+        allowed = _allowed(body) if ending == ".html" else ("", "")
+        return Served(body, kind, _tag(body), compressed, allowed)
 
     def is_folder(self, path: str) -> bool:
         """Whether there is a page at this path with a slash at its end."""
@@ -143,6 +151,21 @@ def _joined(modules: tuple[tuple[str, str], ...]) -> bytes:
 @lru_cache(maxsize=1024)
 def _tag(body: bytes) -> str:
     return f'"{blake2b(body, digest_size=12).hexdigest()}"'
+
+
+@lru_cache(maxsize=256)
+def _allowed(page: bytes) -> tuple[str, str]:
+    """The hashes of a page's own scripts and styles.
+
+    >>> _allowed(b"<script>1</script><script src='a.js'></script>")[0]
+    "'sha256-a4ayc/80/OGda4BO/1o/V0etpOqiLx1JwB5S3beHW0s='"
+    """
+    found: dict[str, list[str]] = {"script": [], "style": []}
+    for element, attributes, text in _INLINE.findall(page):
+        if b"src=" not in attributes:
+            digest = b64encode(sha256(text.replace(b"\r\n", b"\n")).digest()).decode()
+            found[element.decode().lower()].append(f"'sha256-{digest}'")
+    return " ".join(found["script"]), " ".join(found["style"])
 
 
 def pages_of(games: Catalogue) -> dict[str, Page]:

@@ -354,14 +354,16 @@ class Web:
         if file is None:
             return _answer(start_response, "404 Not Found", b"no such page\n")
         body, headers = file.body, [("ETag", file.tag)]
+        security = _with_own_scripts(*file.allowed) if any(file.allowed) else SECURITY_HEADERS
         if file.tag in environ.get("HTTP_IF_NONE_MATCH", ""):
-            return _answer(start_response, "304 Not Modified", b"", headers=headers)
+            # With the same policy: browsers take the headers of this answer for the kept page.
+            return _answer(start_response, "304 Not Modified", headers=headers, security=security)
         if file.compressed is not None:
             headers.append(("Vary", "Accept-Encoding"))
             if "gzip" in environ.get("HTTP_ACCEPT_ENCODING", ""):
                 body = file.compressed
                 headers.append(("Content-Encoding", "gzip"))
-        return _answer(start_response, "200 OK", body, file.kind, headers)
+        return _answer(start_response, "200 OK", body, file.kind, headers, security)
 
     # ------------------------------------------------------------------ the upgrade
 
@@ -497,6 +499,14 @@ class Web:
         return address
 
 
+def _with_own_scripts(scripts: str, styles: str) -> list[tuple[str, str]]:
+    """The security headers of a page that has scripts or styles in it, by their hashes."""
+    (name, policy), *others = SECURITY_HEADERS
+    policy = policy.replace("script-src 'self'", f"script-src 'self' {scripts}".rstrip())
+    policy = policy.replace("style-src 'self'", f"style-src 'self' {styles}".rstrip())
+    return [(name, policy), *others]
+
+
 def site_of(address: str) -> str:
     """What counts as one address: IPv6 users have 2**64 of them.
 
@@ -568,6 +578,7 @@ def _answer(
     body: bytes = b"",
     kind: str = "text/plain; charset=utf-8",
     headers: Iterable[tuple[str, str]] = (),
+    security: Iterable[tuple[str, str]] = SECURITY_HEADERS,
 ) -> list[bytes]:
     start_response(
         status,
@@ -575,7 +586,7 @@ def _answer(
             ("Content-Type", kind),
             ("Content-Length", str(len(body))),
             ("Cache-Control", "no-cache"),
-            *SECURITY_HEADERS,
+            *security,
             *headers,
         ],
     )
