@@ -79,8 +79,7 @@ def tickstorm(load: Load) -> ServerProcess:
         "PORT": str(port),
         "BOTS": "0",
         "ROOM_BOTS": "0",
-        "ORBS": str(SCENARIOS[load.scenario].orbs),
-        "WORLD_SIZE": str(load.world),
+        "SETTINGS": f"orbs={SCENARIOS[load.scenario].orbs},size={load.world}",
         # Room for those who have left but whose connection is still being closed.
         "MAX_PLAYERS": str(load.players + max(50, load.players // 4)),
         # All come from one address, and in a storm all at once.

@@ -19,9 +19,11 @@ with rewound time and packs its rows by hand. A crowd of your own is a class tha
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from tickstorm.games.settings import choose, setting
 from tickstorm.games.world import WorldSettings
 
 from .rules import Rules
@@ -46,20 +48,34 @@ __all__ = [
     "STEP_COMMAND",
     "checksum",
     "clamp",
+    "cost",
     "create_sea",
     "create_world",
     "declaration",
+    "link",
     "load_world",
     "name",
     "page",
     "services",
+    "settings",
     "title",
 ]
 
 name = "arena"
 title = "Arena"
-services = ("board", "chat", "feed", "heat", "scores")
+services = ("board", "bots", "chat", "feed", "heat", "scores")
 page = Path(__file__).parent.parent / "clients" / "web"
+link = "?room="
+settings = {
+    "size": setting(4096, low=2048, high=31744, help="side of the square world, units"),
+    "orbs": setting(-1, low=-1, high=60000, help="orbs lying about; -1: by area"),
+    "round_s": setting(0, low=0, high=3600, help="length of a round; 0: one match without end"),
+}
+
+
+def cost(chosen: dict[str, Any]) -> float:
+    """How many ordinary rooms one with these settings counts for."""
+    return max(1.0, (chosen["size"] / 4096) ** 2, chosen["orbs"] / 1000)
 
 
 def clamp(commands: np.ndarray) -> None:
@@ -78,15 +94,10 @@ def create_sea(tick_hz: int) -> Sea:
     return Sea(Rules.at(tick_hz, 4096), 64, 1024, 4096, MOST_ROOMS)
 
 
-def create_world(settings: WorldSettings, seed: int, sea: Sea | None = None) -> World:
-    """A new world for `settings` (`tickstorm.games.world.WorldSettings`), in `sea` if there is
-    one."""
+def create_world(wanted: WorldSettings, seed: int, sea: Sea | None = None) -> World:
+    """A new world for these settings (`tickstorm.games.world.WorldSettings`), in `sea` if there
+    is one."""
+    chosen = choose(settings, {}) | wanted.chosen
     return World(
-        settings.tick_hz,
-        settings.size,
-        settings.players,
-        settings.orbs,
-        seed,
-        settings.round_s,
-        sea,
+        wanted.tick_hz, chosen["size"], wanted.players, chosen["orbs"], seed, chosen["round_s"], sea
     )

@@ -61,6 +61,7 @@ class World:
         lying = min(2 * orbs + 4 * players, orbs + DROPS_EACH * players, 65_535) if orbs else 1
         shots = min(SHOTS_EACH * players, max(MIN_SHOTS, 8 * players), MAX_SHOTS)
         self.capacity = players
+        self.size = size
         self.seed = seed
         self.orb_count = min(orbs, lying)
         self.round_s = round_s

@@ -115,7 +115,7 @@ def piloted(browser, web, url: str, name: str = "Ada", query: str = ""):
 @contextmanager
 def game_behind(conditions: Conditions, **options):
     """A real server, and a way to it: ``(server, conditioner, url)``."""
-    with LiveServer(**{"ALLOWED_ORIGINS": "*", "ORBS": 0, **options}) as server:
+    with LiveServer(**{"ALLOWED_ORIGINS": "*", "SETTINGS": "orbs=0", **options}) as server:
         with Conditioner(("127.0.0.1", server.port), conditions, seed=4) as way:
             yield server, way, f"ws://{way.host}:{way.port}/ws"
 

@@ -13,7 +13,7 @@ from tickstorm.records import journal
 from tickstorm.records.journal import Journal, Writer
 from tickstorm.records.journal.format import MAGIC, frame, pack
 
-SETTINGS = WorldSettings(tick_hz=20, size=2048, players=30, orbs=60)
+SETTINGS = WorldSettings(20, 30, {"size": 2048, "orbs": 60})
 
 
 class Match:

@@ -149,7 +149,7 @@ def test_hello_with_strange_options_and_an_empty_name_is_a_player(arena):
     with RawClient(arena.port) as client:
         client.say(msgpack.packb([1, 1, game.checksum(), "\u202e\0", None, options]))
         client.until(lambda: client.head)
-        assert client.welcome["name"] == "Pilot" and client.welcome["slot"] != wire.NO_SLOT
+        assert client.welcome["name"] == "Player" and client.welcome["slot"] != wire.NO_SLOT
 
 
 # ------------------------------------------------------------------ tokens

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import game
 from bench import compare, crowd, report, scenarios
 from bench.crowd import Load
 from bench.crowd_client import dialects, frames
@@ -26,7 +27,6 @@ from bench.crowd_client.snapshots import percentiles, snapshot_gaps
 from bench.server_process import ROOT, BenchError, ServerProcess, free_port
 from tests.arena import LAYOUT
 from tests.marks import mark
-from tickstorm import config
 
 TICK_S = 0.05
 
@@ -129,8 +129,7 @@ def test_the_world_is_as_large_as_needed_for_the_wanted_neighbours():
 @given(players=st.integers(1, 20000), visible=st.floats(1, 500))
 def test_the_world_stays_within_what_the_server_allows(players, visible):
     size = Load(players=players, visible=visible).world
-    loaded = config.load({"WORLD_SIZE": str(size)})
-    assert loaded.world_size == size
+    assert game.settings["size"].check(size) == size
 
 
 # ------------------------------------------------------------------ the search

@@ -185,7 +185,7 @@ def all_connected(crowd):
 def test_a_bounded_run_reports_what_was_measured(tmp_path):
     path = tmp_path / "result.json"
     with (
-        LiveServer(WORLD_SIZE=2048) as server,
+        LiveServer(SETTINGS="size=2048") as server,
         bots_process(
             *("--url", server.url, "--players", 20, "--seconds", 12, "--seed", 7, "--json", path)
         ) as bots,

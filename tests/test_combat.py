@@ -18,7 +18,7 @@ RADIUS = 18 + 6
 
 def make(ships, tick_hz=20, rewind=True, players=16):
     """A world without orbs and without protection, with ships at [(x, y), ...]."""
-    settings = WorldSettings(tick_hz=tick_hz, size=6144, players=players, orbs=0)
+    settings = WorldSettings(tick_hz, players, {"size": 6144, "orbs": 0})
     world = game.create_world(settings, 7)
     world.rewind_enabled = rewind
     for x, y in ships:

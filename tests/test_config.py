@@ -33,7 +33,6 @@ def test_the_environment_sets_options():
         ("PORT", "0", "a whole number from 1 to 65535"),
         ("PORT", "65536", "a whole number from 1 to 65535"),
         ("PORT", "-1", "a whole number from 1 to 65535"),
-        ("WORLD_SIZE", "5000", "a multiple of 1024"),
         ("LOG_LEVEL", "loud", "one of debug, info, warning, error"),
     ],
 )

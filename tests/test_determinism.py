@@ -13,7 +13,7 @@ PLAYERS = 24
 
 
 def make(seed=7):
-    return game.create_world(WorldSettings(tick_hz=20, size=800, players=PLAYERS, orbs=-1), seed)
+    return game.create_world(WorldSettings(20, PLAYERS, {"size": 800}), seed)
 
 
 def script(seed, ticks):

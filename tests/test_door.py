@@ -16,7 +16,7 @@ TICKS = 150
 def test_a_crowd_at_a_busy_server_is_let_in_or_told_to_come_again_and_health_is_answered():
     # Each tick takes longer than its time, so the loop hardly ever turns between them.
     slow = {"PYTHONPATH": ROOT / "tests" / "odd_rules", "SLOW_MS": 60, "SLOW_SIZE": 2048}
-    options = {"WORLD_SIZE": 2048, "MAX_PLAYERS": 2000, "MAX_CONNECTIONS_PER_ADDRESS": 0}
+    options = {"SETTINGS": "size=2048", "MAX_PLAYERS": 2000, "MAX_CONNECTIONS_PER_ADDRESS": 0}
     with LiveServer(**slow, **options, RUN_AS="root") as live, RawClient(live.port) as honest:
         honest.join("honest")
         first = live.health()["tick"]

@@ -42,18 +42,18 @@ class Room:
     def __init__(self, sea, grid, rng, far_interval):
         self.rng = np.random.default_rng(rng.integers(1 << 40))
         self.players = int(rng.integers(1, 9))
-        settings = WorldSettings(
-            HZ,
-            int(rng.choice([2048, 3072, LARGEST])),
-            self.players,
-            int(rng.choice([-1, 0, 40])),
-            int(rng.choice([0, 2])),
-        )
+        size = int(rng.choice([2048, 3072, LARGEST]))
+        chosen = {
+            "size": size,
+            "orbs": int(rng.choice([-1, 0, 40])),
+            "round_s": int(rng.choice([0, 2])),
+        }
+        settings = WorldSettings(HZ, self.players, chosen)
         seed = int(rng.integers(1 << 48))
         self.alone = game.create_world(settings, seed)
         for _ in range(int(rng.integers(0, 30))):  # it comes from elsewhere, perhaps
             self.alone.step(np.zeros(0, STEP_COMMAND))
-        self.size = settings.size
+        self.size = size
         self.far_interval = far_interval
         if self.alone.tick:
             dump = msgpack.unpackb(msgpack.packb(self.alone.dump()))

@@ -94,7 +94,7 @@ def test_a_journal_of_another_build_is_set_aside_with_the_reason(tmp_path, key):
 
 def test_a_journal_of_another_world_size_or_seed_is_set_aside(tmp_path):
     for number, (changed, seed) in enumerate(
-        [(WorldSettings(20, 3072, 30, 60), 0), (SETTINGS, 99)]
+        [(WorldSettings(20, 30, {"size": 3072, "orbs": 60}), 0), (SETTINGS, 99)]
     ):
         folder = tmp_path / f"room{number}"
         recorded(folder)

@@ -39,7 +39,7 @@ class Party(Room):
 @pytest.mark.parametrize("hz", [20, 0])
 def test_a_room_moves_at_a_drain_with_its_players_timers_and_what_they_said_last(tmp_path, hz):
     rules = write_game(tmp_path, PARTY.replace("HZ", str(hz)))
-    with Cluster(2, GAMES=rules, ROOMS_PER_MINUTE=0, ROUND_SECONDS=0) as cluster:
+    with Cluster(2, GAMES=rules, ROOMS_PER_MINUTE=0) as cluster:
         ada = connect(cluster.page, name="Ada", settings={})
         bob = connect(cluster.page, name="Bob", room=ada.id)
         ada.send("say_it", 0)

@@ -51,7 +51,7 @@ def differences(seen: dict[tuple[int, int], dict], folder: Path) -> tuple[list, 
 
 
 def test_after_sigkill_everyone_is_back_in_the_same_ship_with_the_same_score():
-    with LiveServer(ORBS=400, WORLD_SIZE=2048) as server, Watched(server, 12) as crowd:
+    with LiveServer(SETTINGS="orbs=400,size=2048") as server, Watched(server, 12) as crowd:
         gevent.sleep(4)
         slots = crowd.slots()
         seen_before = crowd.newest_tick
@@ -75,7 +75,7 @@ def test_after_sigkill_everyone_is_back_in_the_same_ship_with_the_same_score():
 
 
 def test_after_sighup_not_one_tick_is_lost_and_clients_were_told():
-    with LiveServer(ORBS=400, WORLD_SIZE=2048) as server, Watched(server, 12) as crowd:
+    with LiveServer(SETTINGS="orbs=400,size=2048") as server, Watched(server, 12) as crowd:
         gevent.sleep(2)
         slots = crowd.slots()
         server.signal(signal.SIGHUP)
@@ -96,7 +96,7 @@ def test_after_sighup_not_one_tick_is_lost_and_clients_were_told():
 
 
 def test_after_a_reload_the_servers_own_bots_are_back_in_their_ships_and_nobody_beside_them():
-    with LiveServer(BOTS=6, ORBS=400, WORLD_SIZE=2048, GRACE_SECONDS=60) as server:
+    with LiveServer(BOTS=6, SETTINGS="orbs=400,size=2048", GRACE_SECONDS=60) as server:
 
         def connected():
             stats = server.health()
@@ -124,7 +124,7 @@ def _wait(condition, server, seconds=30):
 
 
 def test_a_score_survives_a_stop_and_a_start():
-    with LiveServer(ORBS=600, WORLD_SIZE=2048, GRACE_SECONDS=60) as server:
+    with LiveServer(SETTINGS="orbs=600,size=2048", GRACE_SECONDS=60) as server:
         with Watched(server, 4) as crowd:
             crowd.wait(lambda: any(o["score"] for o in crowd.seen.values()), "somebody to score")
             assert server.stop() == 0
@@ -225,7 +225,7 @@ def test_a_stop_with_players_takes_less_than_five_seconds(number):
 
 
 def test_a_second_kill_within_ticks_of_the_recovery_loses_no_match():
-    with LiveServer(ORBS=400, WORLD_SIZE=2048, GRACE_SECONDS=60) as server:
+    with LiveServer(SETTINGS="orbs=400,size=2048", GRACE_SECONDS=60) as server:
         with Watched(server, 3) as crowd:
             gevent.sleep(1)
             for times in range(1, 4):

@@ -95,7 +95,7 @@ class Viewer:
 @pytest.fixture(scope="module")
 def played():
     """A server whose room has a few seconds of match in its journal."""
-    with LiveServer(WORLD_SIZE=2048, CHECKPOINT_SECONDS=2, MAX_REPLAYS=8) as server:
+    with LiveServer(SETTINGS="size=2048", CHECKPOINT_SECONDS=2, MAX_REPLAYS=8) as server:
         with Watched(server, 8):
             gevent.sleep(8)
         yield server

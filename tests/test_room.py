@@ -150,7 +150,7 @@ class Arena:
     sockets = "auto"
 
     def __init__(self, tmp_path, **options):
-        environ = {"DATA_DIR": str(tmp_path), "JOURNAL": "off", "SEED": "1", "ORBS": "0"}
+        environ = {"DATA_DIR": str(tmp_path), "JOURNAL": "off", "SEED": "1", "SETTINGS": "orbs=0"}
         environ |= {"MAX_PLAYERS": "50", "LOG_LEVEL": "error", "SOCKETS": self.sockets}
         environ |= {name: str(value) for name, value in options.items()}
         self.now = 1000.0

@@ -13,8 +13,8 @@ from tickstorm.rooms.crowd_room import CrowdRoom
 
 
 def test_a_room_that_is_always_late_leaves_time_for_sockets_and_timers():
-    settings = WorldSettings(tick_hz=20, size=2048, players=4, orbs=0)
-    config = Config(world_size=2048, max_players=4)
+    settings = WorldSettings(20, 4, {"size": 2048, "orbs": 0})
+    config = Config(max_players=4)
     room = CrowdRoom("late", config, game, game.create_world(settings, 1))
     ticks, turns = [], []
 

@@ -35,7 +35,7 @@ def wait_for(condition, seconds=5.0):
 
 
 def test_a_private_room_is_joined_by_its_code_and_not_listed(server):
-    room = create(server, name="Duel", capacity=2, size=2048, tick_hz=30)
+    room = create(server, name="Duel", capacity=2, settings={"size": 2048}, tick_hz=30)
     assert room["code"].replace("-", "") == room["room"]
     ada = joined(server.page, "Ada", code=room["code"].lower())
     assert ada.welcome["room"] == room["room"]
@@ -242,7 +242,7 @@ def test_every_room_shows_its_own_load(server):
         ("POST", "/api/rooms", {"name": "no key"}, 400, "bad_request"),
         ("POST", "/api/rooms", {"key": "short"}, 400, "bad_request"),
         ("POST", "/api/rooms", {"key": "12345678", "tick_hz": 500}, 400, "bad_request"),
-        ("POST", "/api/rooms", {"key": "12345678", "size": 2049}, 400, "bad_request"),
+        ("POST", "/api/rooms", {"key": "12345678", "settings": {"size": 2047}}, 400, "bad_request"),
         ("POST", "/api/rooms", {"key": "12345678", "capacity": True}, 400, "bad_request"),
         ("POST", "/api/rooms", {"key": "12345678", "public": 1}, 400, "bad_request"),
         ("POST", "/api/rooms", {"key": "12345678", "wheels": 4}, 400, "bad_request"),

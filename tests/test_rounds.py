@@ -14,7 +14,8 @@ ROUND, PODIUM = ROUND_S * HZ, PODIUM_S * HZ
 
 
 def world(players=3, seed=1, round_s=ROUND_S, orbs=60):
-    settings = WorldSettings(tick_hz=HZ, size=1024, players=8, orbs=orbs, round_s=round_s)
+    chosen = {"size": 1024, "orbs": orbs, "round_s": round_s}
+    settings = WorldSettings(tick_hz=HZ, players=8, chosen=chosen)
     made = game.create_world(settings, seed)
     for i in range(players):
         made.join(f"Player {i}", bot=False)

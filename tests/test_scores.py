@@ -113,7 +113,7 @@ def all_time(server: LiveServer) -> list[dict]:
 
 
 def test_a_score_outlives_player_and_worker():
-    with LiveServer(WORLD_SIZE=2048, ORBS=3000) as server:
+    with LiveServer(SETTINGS="orbs=3000,size=2048") as server:
         assert all_time(server) == []
         connection = Connection(parse_uri(server.url))
         connection.send(wire.encode_hello("Ada", None, 0, bot=False))

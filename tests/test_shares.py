@@ -145,7 +145,7 @@ def test_one_address_has_only_so_many_rooms_open_and_large_ones_cost_more():
 
         assert [create(NEAR) for _ in range(4)] == [201, 201, 201, 429]
         # 60 Hz and four times the area are a whole minute's worth of rooms.
-        assert [create(FAR, tick_hz=60, size=8192), create(FAR)] == [201, 429]
+        assert [create(FAR, tick_hz=60, settings={"size": 8192}), create(FAR)] == [201, 429]
 
 
 def test_text_that_is_not_utf_8_in_a_message_is_malformed(live):
@@ -184,7 +184,7 @@ def test_hundreds_who_chat_at_once_from_one_address_disconnect_nobody_and_silenc
 def test_rooms_of_strangers_take_nothing_from_a_full_one():
     # Each step of each of these rooms takes 15 ms: at 60 Hz one of them wants nearly a core.
     slow = {"PYTHONPATH": ROOT / "tests" / "odd_rules", "SLOW_MS": 15, "SLOW_SIZE": 2048}
-    options = {"TRUSTED_PROXIES": "127.0.0.1", "WORLD_SIZE": 2048, "ROOMS_PER_MINUTE": 100}
+    options = {"TRUSTED_PROXIES": "127.0.0.1", "SETTINGS": "size=2048", "ROOMS_PER_MINUTE": 100}
     with LiveServer(**slow, **options, RUN_AS="root") as live:
         players = [RawClient(live.port, **FAR) for _ in range(12)]
         for client in players:
@@ -193,7 +193,12 @@ def test_rooms_of_strangers_take_nothing_from_a_full_one():
         strangers = []
         for i in range(5):
             address = {"X-Forwarded-For": f"192.0.2.{i}"}
-            body = {"key": f"stranger {i}", "size": 2048, "tick_hz": 60, "public": True}
+            body = {
+                "key": f"stranger {i}",
+                "settings": {"size": 2048},
+                "tick_hz": 60,
+                "public": True,
+            }
             status, room = api(live.page, "POST", "/api/rooms", body, **address)
             assert status == 201, room
             _, place = join(live, address, room=room["room"])

@@ -95,7 +95,7 @@ def true_paths(told: list) -> dict:
 
 @pytest.mark.measured
 def test_others_never_fly_backwards_and_stay_near_their_true_path_at_150_ms(browser, web):
-    options = {"BOTS": 12, "WORLD_SIZE": 2048, "ORBS": -1, "SEED": 3}
+    options = {"BOTS": 12, "SETTINGS": "size=2048,orbs=-1", "SEED": 3}
     with game_behind(TRAIN, **options) as (_, _, url), piloted(browser, web, url) as page:
         page.wait_for_timeout(SETTLE_S * 1000)
         seen = record(page, 9)
@@ -181,7 +181,7 @@ def test_an_own_shot_appears_at_once_and_the_server_confirms_it(browser, web):
 
 
 def test_an_orb_is_taken_when_the_drawn_ship_touches_it_and_the_score_follows(browser, web):
-    with game_behind(Conditions(latency_ms=75), ORBS=-1) as (_, _, url):
+    with game_behind(Conditions(latency_ms=75), SETTINGS="orbs=-1") as (_, _, url):
         with piloted(browser, web, url) as page:
             page.wait_for_timeout(SETTLE_S * 1000)
             seen = page.evaluate(

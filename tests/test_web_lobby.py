@@ -14,7 +14,7 @@ pytest_plugins = ["tests.browser", "tests.pages"]
 
 @pytest.fixture(scope="module")
 def server():
-    with LiveServer(ROOMS_PER_MINUTE=0, WORLD_SIZE=2048) as live:
+    with LiveServer(ROOMS_PER_MINUTE=0, SETTINGS="size=2048") as live:
         yield live
 
 
@@ -93,7 +93,7 @@ def test_after_a_reload_the_page_is_back_in_the_same_ship(server, visit):
 
 
 def test_a_round_ends_with_a_podium_and_the_next_begins(visit):
-    with LiveServer(ROUND_SECONDS=3) as live:
+    with LiveServer(SETTINGS="round_s=3") as live:
         page = visit(live.page + "?name=Gus&mute&autojoin")
         playing(page)
         page.wait_for_function("() => !document.getElementById('round').hidden")

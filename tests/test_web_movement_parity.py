@@ -106,7 +106,7 @@ def test_thousands_of_random_flights_end_in_the_same_bits(page, tick_hz):
 def test_the_predicted_ship_and_its_shots_are_those_of_the_world(page):
     """A pilot at the trigger for ten minutes: no state and no shot differs, gun by gun."""
     ticks = 12_000
-    world = game.create_world(WorldSettings(tick_hz=20, size=2048, players=4, orbs=0), seed=3)
+    world = game.create_world(WorldSettings(20, 4, {"size": 2048, "orbs": 0}), seed=3)
     slot = world.join("ada", bot=False)
     rng = np.random.default_rng(11)
     commands = np.zeros(ticks, STEP_COMMAND)

@@ -41,7 +41,7 @@ SHOTS = """async ({kind, rules}) => {
 
 
 def shots_in_page(page, script: str):
-    rules = game.create_world(WorldSettings(players=1, orbs=0), seed=1).rules()
+    rules = game.create_world(WorldSettings(players=1, chosen={"orbs": 0}), seed=1).rules()
     kind = next(k for k in game.declaration()[0] if k[0] == "shot")
     return page.evaluate(SHOTS % script, {"kind": kind, "rules": rules})
 

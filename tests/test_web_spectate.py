@@ -26,7 +26,7 @@ AHEAD = """() => {
 
 @pytest.fixture(scope="module")
 def played():
-    with LiveServer(WORLD_SIZE=2048, CHECKPOINT_SECONDS=2) as server:
+    with LiveServer(SETTINGS="size=2048", CHECKPOINT_SECONDS=2) as server:
         with Watched(server, 8):
             gevent.sleep(10)
         yield server

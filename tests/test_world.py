@@ -21,7 +21,7 @@ SHIP, SHOT, ORB = range(3)
 
 
 def make(players=8, orbs=0, size=6144, tick_hz=20, seed=7):
-    settings = WorldSettings(tick_hz=tick_hz, size=size, players=players, orbs=orbs)
+    settings = WorldSettings(tick_hz, players, {"size": size, "orbs": orbs})
     return game.create_world(settings, seed)
 
 

@@ -12,7 +12,7 @@ import pytest
 from clients.bots.wire import FULL, KnownWorld
 from tests.live_server import ROOT
 from tests.tiny_world import Tiny
-from tickstorm import Column, Input, Kind, World, choice, whole
+from tickstorm import Column, Input, Kind, World, choice, setting, whole
 from tickstorm.games import catalogue
 from tickstorm.games.checks import DeclarationError
 from tickstorm.games.crowd import CrowdGame
@@ -29,7 +29,7 @@ PLACE = (Column("x", "u2", "delta", 0.5), Column("y", "u2", "delta", 0.5))
 
 
 def make(seed=7):
-    return GAME.create_world(WorldSettings(25, 2048, PLAYERS), seed)
+    return GAME.create_world(WorldSettings(25, PLAYERS), seed)
 
 
 def script(seed, ticks):
@@ -152,7 +152,7 @@ def test_a_module_with_one_world_is_a_crowd_game(tmp_path):
     from tickstorm.config import Config
 
     settings = of_node(Config(), entry)
-    assert (settings.capacity, settings.size, settings.tick_hz) == (40, 2048, 25)
+    assert (settings.capacity, settings.tick_hz) == (40, 25)
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,10 @@ def test_a_module_with_one_world_is_a_crowd_game(tmp_path):
         ({"kinds": (Kind("dot", (*PLACE, Column("used", "u1", "state"))),)}, "named 'used'"),
         ({"kinds": (Kind("dot", (Column("h", "u1", "delta"), *PLACE)),)}, "must be u2 or i2"),
         ({"kinds": (Kind("dot", (*PLACE, Column("h", "u1", "often"))),)}, "no role 'often'"),
-        ({"size": 1000}, "a multiple of 1024"),
-        ({"services": ("chess",)}, "no service 'chess'; there are board, chat"),
+        ({"size": 40_000}, "size = 40000 is not allowed: up to 31744"),
+        ({"size": setting(1024, low=1, high=90_000)}, "size = 90000 is not allowed"),
+        ({"players": setting(3)}, "setting 'players' has a name that World uses"),
+        ({"services": ("chess",)}, "no service 'chess'; there are board, bots, chat"),
         ({"services": ("scores",)}, "needs a column 'score'"),
         ({"own": ("hp",)}, "no column 'hp'"),
         ({"input": type("I", (Input,), {"x": whole(0, 9)})}, "both a column"),
@@ -210,7 +212,7 @@ def test_a_column_that_was_replaced_instead_of_written_is_told():
         def step(self, commands):
             self.mover.x = self.mover.x + 1
 
-    world = CrowdGame(Careless).create_world(WorldSettings(20, 1024, 2), 1)
+    world = CrowdGame(Careless).create_world(WorldSettings(20, 2), 1)
     world.join("Ada", False)
     with pytest.raises(TypeError, match="'x' was replaced; write into it"):
         world.step(np.zeros(0, GAME.STEP_COMMAND))

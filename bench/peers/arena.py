@@ -55,7 +55,9 @@ class Arena:
 
     def __init__(self, settings: Settings):
         memory.keep()
-        world = WorldSettings(settings.tick_hz, settings.world_size, settings.max_players, orbs=0)
+        world = WorldSettings(
+            settings.tick_hz, settings.max_players, {"size": settings.world_size, "orbs": 0}
+        )
         self.settings = settings
         self.world = GAME.create_world(world, settings.seed)
         self.grid = Grid(settings.world_size)

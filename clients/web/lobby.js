@@ -226,7 +226,8 @@ export class Lobby {
     fly.addEventListener("click", () => this.#fly(room.room));
     watch.addEventListener("click", () => this.#fly(room.room, true));
     const name = element("span", room.name, "name");
-    if (room.round_s) name.append(element("small", `rounds of ${duration(room.round_s)}`));
+    const { round_s: round } = room.settings;
+    if (round) name.append(element("small", `rounds of ${duration(round)}`));
     row.append(name, element("b", ""), fly, watch);
     return row;
   }
@@ -260,9 +261,8 @@ export class Lobby {
         name: form.name.value.trim(),
         public: form.public.checked,
         capacity,
-        size: Number(form.size.value),
         bots: Math.min(bots, capacity - 1),
-        round_s: Number(form.round_s.value),
+        settings: { size: Number(form.size.value), round_s: Number(form.round_s.value) },
       });
     } catch (error) {
       byId("create-note").textContent = error.message;

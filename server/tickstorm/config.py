@@ -36,22 +36,20 @@ class Config:
     host: str = _option("127.0.0.1", "address to listen on; `0.0.0.0` for every interface")
     port: int = _option(8000, "port to listen on", 1, 65535)
     bots: int = _option(24, "bots that the server brings along; 0 for none", 0, 1000)
+    settings: str = _option(
+        "", "settings of the games where whoever creates a room chose none, comma-separated: "
+        "`size=8192`, or for one game `arena.round_s=300`"
+    )  # fmt: skip
     room_bots: int = _option(
         100, "bots in all rooms together that people create here; 0 for none", 0, 1000
     )
     tick_hz: int = _option(20, "simulation steps, and snapshots at most, per second", 10, 60)
-    world_size: int = _option(
-        4096, "side of the square world, units; a multiple of 1024", 2048, 31744, multiple=1024
-    )
     max_players: int = _option(1000, "players admitted, bots included", 1, 20000)
     max_spectators: int = _option(50, "spectators admitted beside the players", 0, 5000)
     room_players: int = _option(
         0, "players in a room that the server opens by itself; 0 means `MAX_PLAYERS`", 0, 20000
     )
     max_rooms: int = _option(1000, "rooms of this node", 1, 20000)
-    round_seconds: int = _option(
-        0, "length of a round in the server's own rooms; 0 for a match without end", 0, 3600
-    )
     empty_seconds: int = _option(60, "how long an empty room stays open", 1, 86400)
     rooms_per_minute: int = _option(
         10, "rooms created from one address per minute; 0 for no limit", 0, 10000
@@ -63,7 +61,6 @@ class Config:
     node_url: str = _option(
         "/ws", "where clients reach this node's websocket; may be relative to the page"
     )
-    orbs: int = _option(-1, "orbs lying about; -1 lets the game choose by area", -1, 60000)
     seed: int = _option(0, "seed of the world; 0 picks one and logs it", 0, 2**63 - 1)
     allowed_origins: str = _option(
         "", "further origins whose pages may connect, comma-separated; `*` for any"
@@ -71,7 +68,7 @@ class Config:
     trusted_proxies: str = _option(
         "", "addresses of proxies whose X-Forwarded-For is believed, comma-separated"
     )
-    grace_seconds: int = _option(20, "how long a ship waits for a player who dropped", 0, 600)
+    grace_seconds: int = _option(20, "how long the place of a player who dropped is kept", 0, 600)
     hello_seconds: int = _option(5, "time from the upgrade to HELLO", 1, 60)
     idle_seconds: int = _option(300, "time without any input until a player is let go", 5, 86400)
     slow_seconds: int = _option(10, "time a client may read nothing until it is let go", 2, 120)
@@ -212,8 +209,7 @@ def allowed(option: Field) -> str:
     if meta.get("choices"):
         return "one of " + ", ".join(meta["choices"])
     if option.type == "int":
-        text = f"a whole number from {meta['low']} to {meta['high']}"
-        return text + (f", a multiple of {meta['multiple']}" if meta.get("multiple") else "")
+        return f"a whole number from {meta['low']} to {meta['high']}"
     return f"text of at least {meta['least']} characters" if meta.get("least") else "text"
 
 
@@ -228,7 +224,7 @@ def _parse(option: Field, text: str) -> Any:
             value = int(text)
         except ValueError:
             raise wrong from None
-        if not meta["low"] <= value <= meta["high"] or value % meta.get("multiple", 1):
+        if not meta["low"] <= value <= meta["high"]:
             raise wrong
         return value
     if meta.get("choices") and text not in meta["choices"]:

@@ -183,16 +183,17 @@ class CrowdRehearsal:
     """A crowd that lives in a test. `rules` is the `World` itself; players are rows of its first
     kind's table."""
 
-    def __init__(self, world: type[World], seed: int, **settings: int):
+    def __init__(self, world: type[World], seed: int, **settings: Any):
         import numpy as np
 
         from .games.crowd import CrowdGame
         from .games.world import WorldSettings
 
         self.game = CrowdGame(world)
-        given = {"players": world.capacity, "size": world.size, "tick_hz": world.tick_hz}
-        chosen = {"players": 100} | {key: value for key, value in given.items() if value} | settings
-        self._world = self.game.create_world(WorldSettings(**chosen), seed)
+        players = settings.pop("players", world.capacity or 100)
+        tick_hz = settings.pop("tick_hz", world.tick_hz or 20)
+        chosen = self.game.choose(settings)
+        self._world = self.game.create_world(WorldSettings(tick_hz, players, chosen), seed)
         self._commands = np.zeros(0, self.game.STEP_COMMAND)
         self._held: dict[int, Any] = {}
 

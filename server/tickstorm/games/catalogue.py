@@ -47,6 +47,7 @@ class Entry:
     title: str
     game: Any
     page: Path | None = None  # the folder whose files browsers get
+    link: str = "#"  # what precedes a room's id in a link to its page
 
 
 class Catalogue:
@@ -117,7 +118,8 @@ def entry_of(thing: Any, spec: str) -> Entry:
         raise GameError(
             f"{_where(thing, spec)}: no service {min(unknown)!r}; there are {', '.join(SERVICES)}"
         )
-    return Entry(thing.name, CROWD, thing.title, thing, getattr(thing, "page", None))
+    return Entry(thing.name, CROWD, thing.title, thing, getattr(thing, "page", None),
+                 getattr(thing, "link", "#"))  # fmt: skip
 
 
 def _is_rules(thing: Any) -> bool:

@@ -35,6 +35,7 @@ from .checks import Check, DeclarationError
 from .game import SERVICES
 from .kind import Column, Kind, fields_of, names_of
 from .room import Input, place_of
+from .settings import Setting, choose, settings_of
 from .table import Table
 from .world import KindView, WorldSettings
 
@@ -42,6 +43,8 @@ HOLD_S = 1.0
 """A player's input is held for so long without a word from it; then it is as if idle."""
 
 MOST_SLOTS = 65_535
+LARGEST = 31_744
+"""Units from side to side: halves of them fit 16 bits, and so do the cells of the grid."""
 RESERVED = frozenset(vars(Table)) | {"present", "born", "heard", "capacity", "used", "mutable",
                                     "static", "room", "room_of", "numbers",
                                     "berth_first", "berth_count"}  # fmt: skip
@@ -67,7 +70,7 @@ class World:
     """Columns of the players' kind that each knows of itself to the last bit."""
     services: ClassVar[tuple[str, ...]] = ("chat",)
     """Of `game.SERVICES`; ``board`` and ``feed`` follow from having those methods."""
-    size: ClassVar[int] = 0  # side of the square world, a multiple of 1024; 0: the server's
+    size: ClassVar[int] = 4096  # side of the square world, units; may be a `setting`
     capacity: ClassVar[int] = 0  # players in a room; 0: the server's
     tick_hz: ClassVar[int] = 0  # ticks a second; 0: the server's
 
@@ -140,6 +143,7 @@ class CrowdGame:
         self.name = world.__name__.lower()
         self.title = world.title or world.__name__
         self.place = place_of(world)
+        self.settings = settings_of(world)
         self.size, self.capacity, self.tick_hz = world.size, world.capacity, world.tick_hz
         self.KINDS = tuple(world.kinds)
         written = [
@@ -183,14 +187,19 @@ class CrowdGame:
             elif check.type is bool:
                 np.minimum(column, 1, out=column)
 
+    def choose(self, chosen: dict[str, Any]) -> dict[str, Any]:
+        """As `settings.choose`."""
+        return choose(self.settings, chosen)
+
     def create_world(self, settings: WorldSettings, seed: int) -> Running:
-        running = Running(self, settings.tick_hz, settings.size, settings.players, seed)
+        chosen = self.choose(settings.chosen)
+        running = Running(self, settings.tick_hz, settings.players, chosen, seed)
         running.rules_of.on_create()
         return running
 
     def load_world(self, data: dict[str, Any]) -> Running:
-        tick_hz, size, players = data["settings"]
-        running = Running(self, tick_hz, size, players, data["seed"])
+        tick_hz, players, chosen = data["settings"]
+        running = Running(self, tick_hz, players, chosen, data["seed"])
         running.load(data)
         return running
 
@@ -232,12 +241,24 @@ class CrowdGame:
             self._wrong(f"no service {min(unknown)!r}; there are {', '.join(SERVICES)}")
         if "scores" in self.services and "score" not in self.world.own:
             self._wrong("the service scores needs a column 'score' among `own`")
-        if self.size % 1024 or self.size < 0:
-            self._wrong(f"size = {self.size} is not allowed: a multiple of 1024")
+        for end in self._sizes():
+            if not 0 < end <= LARGEST:
+                self._wrong(f"size = {end} is not allowed: up to {LARGEST}")
+        if used := set(self.settings) & {"players", "tick_hz", "capacity", *vars(World)} - {"size"}:
+            self._wrong(f"setting {min(used)!r} has a name that World uses")
         if self.tick_hz and not 10 <= self.tick_hz <= 60:
             self._wrong(f"tick_hz = {self.tick_hz} is not allowed: 10 to 60")
         if not 0 <= self.capacity <= MOST_SLOTS:
             self._wrong(f"capacity = {self.capacity} is not allowed: 1 to {MOST_SLOTS}")
+
+    def _sizes(self) -> tuple[Any, ...]:
+        """The smallest and the largest side that a world of this game can have."""
+        if not isinstance(self.size, Setting):
+            return (self.size,)
+        found = self.size
+        if type(found.default) is not int or not found.choices and found.high is None:
+            self._wrong("size: a whole number with low and high, or with choices")
+        return found.choices or (found.low, found.high)
 
     def _checks(self) -> dict[str, Check]:
         declared = self.world.input
@@ -315,11 +336,15 @@ def to_wire(values: np.ndarray, column: Column) -> np.ndarray:
 class Running:
     """A world that runs in a room; see `world.World`. `rules_of`: the author's object."""
 
-    def __init__(self, game: CrowdGame, tick_hz: int, size: int, players: int, seed: int):
+    def __init__(
+        self, game: CrowdGame, tick_hz: int, players: int, chosen: dict[str, Any], seed: int
+    ):
         if not 1 <= players <= MOST_SLOTS:
             raise ValueError(f"players is {players}, must be 1 to {MOST_SLOTS}")
         self.game = game
-        self.tick_hz, self.size, self.capacity, self.seed = tick_hz, size, players, seed
+        self.tick_hz, self.capacity, self.seed = tick_hz, players, seed
+        self.chosen = chosen
+        self.size = chosen.get("size", game.size)
         self.tick = 0
         self.names: dict[int, str] = {}
         self._hold = round(HOLD_S * tick_hz)
@@ -335,8 +360,9 @@ class Running:
         self.players = self.tables[game.KINDS[0].name]
         self.rules_of = rules = game.world()
         engine = {
-            "_running": self, "tick": 0, "dt": 1 / tick_hz, "tick_hz": tick_hz, "size": size,
-            "capacity": players, "random": np.random.Generator(np.random.PCG64(seed)),
+            **chosen, "_running": self, "tick": 0, "dt": 1 / tick_hz, "tick_hz": tick_hz,
+            "size": self.size, "capacity": players,
+            "random": np.random.Generator(np.random.PCG64(seed)),
         } | self.tables  # fmt: skip
         vars(rules).update(engine)
         self._engine = set(engine)
@@ -472,7 +498,7 @@ class Running:
 
     def dump(self) -> dict[str, Any]:
         return {
-            "settings": [self.tick_hz, self.size, self.capacity],
+            "settings": [self.tick_hz, self.capacity, self.chosen],
             "seed": self.seed,
             "tick": self.tick,
             "chance": self._chance(),

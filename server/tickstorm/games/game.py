@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from .kind import Kind
+from .settings import Setting
 from .world import World, WorldSettings
 
 
 class Game(Protocol):
     """The rules of a crowd game.
 
-    A game may also say `page`: the folder (`pathlib.Path`) whose files browsers get.
+    A game may also say `page`, the folder (`pathlib.Path`) whose files browsers get; `link`, what
+    follows the page's path in a link to a room, before its id (``#`` unless it is said); and
+    `cost(chosen)`, for how many ordinary rooms one with these settings counts.
     """
 
     name: str  # in addresses and in the API
@@ -26,6 +29,7 @@ class Game(Protocol):
     SELF: np.dtype  # what a player knows of itself
     COMMAND: np.dtype  # what a client may intend for one tick
     services: tuple[str, ...]  # of SERVICES, those that its rooms have
+    settings: dict[str, Setting]  # what may be chosen when a room is created
     STEP_COMMAND: np.dtype  # what `World.step` takes: ``slot``, ``seq`` and the intent
 
     if TYPE_CHECKING:  # a module is one too, and mypy does not see its hash
@@ -48,12 +52,13 @@ class Game(Protocol):
         """The world that `World.dump` gave."""
 
 
-SERVICES = ("board", "chat", "feed", "heat", "scores")
-"""What a game's rooms may have: `World.board` for all, lines of chat, `World.feed` for all, how
-many are where, and all-time scores (of the field ``score`` in SELF, and perhaps ``streak``)."""
+SERVICES = ("board", "bots", "chat", "feed", "heat", "scores")
+"""What a game's rooms may have: `World.board` for all, bots where who creates a room wants some,
+lines of chat, `World.feed` for all, how many are where, and all-time scores (of the field ``score``
+in SELF, and perhaps ``streak``)."""
 
 EXPORTS = (
-    "name", "title", "services", "KINDS", "SELF", "COMMAND", "STEP_COMMAND",
+    "name", "title", "services", "settings", "KINDS", "SELF", "COMMAND", "STEP_COMMAND",
     "declaration", "checksum", "clamp", "create_world", "load_world",
 )  # fmt: skip
 """The names that a crowd game must have."""

@@ -32,6 +32,7 @@ import msgspec
 
 from .checks import Arguments, Check, DeclarationError
 from .entity import Audience, Entity, Field, Kind, Player
+from .settings import Setting, choose, settings_of
 
 HOOKS = ("on_create", "on_join", "on_drop", "on_return", "on_leave", "on_close", "on_auth")
 
@@ -101,58 +102,6 @@ def message(
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What may be chosen when a room is created."""
-
-    default: Any
-    low: float | None
-    high: float | None
-    choices: tuple[Any, ...]
-    help: str
-
-    def check(self, value: Any) -> Any:
-        """Raises ValueError that says what is allowed."""
-        if self.choices:
-            if value not in self.choices or type(value) is not type(self.default):
-                raise ValueError("one of " + ", ".join(map(str, self.choices)))
-            return value
-        if isinstance(self.default, float) and type(value) is int:
-            value = float(value)
-        if type(value) is not type(self.default):
-            raise ValueError(_KINDS[type(self.default)])
-        if self.low is not None and self.high is not None:
-            size = len(value) if isinstance(value, str) else value
-            if not self.low <= size <= self.high:
-                unit = " characters" if isinstance(value, str) else ""
-                raise ValueError(
-                    f"{_KINDS[type(self.default)]} from {self.low:g} to {self.high:g}{unit}"
-                )
-        return value
-
-
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-
-
-def setting(
-    default: Any,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    choices: Iterable[Any] = (),
-    help: str = "",
-) -> Any:
-    """An attribute that whoever creates a room may choose, within bounds. Clients see it."""
-    if type(default) not in _KINDS:
-        raise DeclarationError(f"a setting is a number, text or bool, not {default!r}")
-    found = Setting(default, low, high, tuple(choices), help)
-    try:
-        found.check(default)
-    except ValueError as error:
-        raise DeclarationError(f"the default {default!r} is not allowed: {error}") from None
-    return found
-
-
-@dataclass(frozen=True)
 class Identity:
     """Who somebody is, as the game's `on_auth` says. `id`: "" for whoever this is."""
 
@@ -210,11 +159,6 @@ class Room(Entity):
             raise DeclarationError(
                 f"{place_of(cls)}: a room itself can't be hidden, its fields can"
             )
-        settings = {
-            name: value for base in reversed(cls.__mro__) for name, value in vars(base).items()
-            if isinstance(value, Setting)
-        }  # fmt: skip
-        cls._settings = settings  # type: ignore[attr-defined]
         super().__init_subclass__(**rest)
         _check_hooks(cls)
 
@@ -351,7 +295,7 @@ class Game:
         self.kinds = self._number_kinds()
         self.by_class = {kind.owner: kind for kind in self.kinds}
         self.has_hidden = any(kind.hidden for kind in self.kinds)
-        self.settings: dict[str, Setting] = room._settings  # type: ignore[attr-defined]
+        self.settings: dict[str, Setting] = settings_of(room)
         self.input = room.input.arguments if room.input is not None else None
         self.messages = dict(self._messages())
         self.events = {
@@ -475,12 +419,4 @@ class Game:
     def choose(self, chosen: dict[str, Any]) -> dict[str, Any]:
         """All settings, the `chosen` ones checked. Raises KeyError for one that doesn't exist,
         ValueError as ``name: what is allowed``."""
-        values = {name: found.default for name, found in self.settings.items()}
-        for name, value in chosen.items():
-            if name not in self.settings:
-                raise KeyError(name)
-            try:
-                values[name] = self.settings[name].check(value)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-        return values
+        return choose(self.settings, chosen)

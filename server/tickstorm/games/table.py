@@ -122,6 +122,8 @@ class Table:
         zero."""
         berth = self.span(room)
         slots = np.flatnonzero(~self._full["present"][berth])[:count] + berth.start
+        for column in self._full.values():
+            column[slots] = 0  # rules leave something in free rows, too
         self._take(slots, born)
         return slots
 

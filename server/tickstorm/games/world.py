@@ -7,7 +7,7 @@ bring it back.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,13 +15,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class WorldSettings:
-    """What a room asks of a world. Sizes in world units."""
+    """What a room asks of a world. `chosen`: the game's own settings, all of them."""
 
     tick_hz: int = 20
-    size: int = 4096  # side of the square world
     players: int = 1000  # player slots
-    orbs: int = -1  # things to collect lying about; -1 lets the game choose
-    round_s: int = 0  # length of a round, seconds; 0: one match without end
+    chosen: dict[str, Any] = field(default_factory=dict)
 
 
 class Berths(NamedTuple):
@@ -54,6 +52,7 @@ class World(Protocol):
 
     tick: int  # number of the last step; 0 before the first
     capacity: int  # player slots
+    size: int  # side of the square that everything is in, world units
 
     def join(self, name: str, bot: bool) -> int:
         """Give a new player a slot and return it. Raises ValueError when all are taken."""

@@ -21,7 +21,7 @@ from ..rooms.buckets import MOST_ADDRESSES, Buckets
 from .directory import TICKET_S, Directory, Failed, Place, Refused, RoomInfo, Unavailable
 from .lobby import Lobby
 from .node import CODE_LENGTH, Node, new_code
-from .settings import RoomSettings, SettingsError, game_named, of_node, parse
+from .settings import RoomSettings, SettingsError, game_named, has_bots, of_node, parse
 
 log = logging.getLogger("tickstorm.api")
 
@@ -147,10 +147,10 @@ class Api:
 
     def _list(self, request: Request) -> Answer:
         places = sorted(self.directory.rooms(), key=lambda place: (-place.players, place.room))
-        return Answer(HTTPStatus.OK, {"rooms": [_described(place) for place in places]}, [])
+        return Answer(HTTPStatus.OK, {"rooms": [self._described(place) for place in places]}, [])
 
     def _show(self, request: Request) -> Answer:
-        return Answer(HTTPStatus.OK, _described(self.directory.find(_last(request.path))), [])
+        return Answer(HTTPStatus.OK, self._described(self.directory.find(_last(request.path))), [])
 
     def _create(self, request: Request) -> Answer:
         data = _json(request)
@@ -166,10 +166,10 @@ class Api:
         place = self.directory.create(key, new_code(), RoomInfo(settings))
         self._note(request.address, place)
         body = {
-            **_described(place),
+            **self._described(place),
             "created": place.created,
             "code": _dashed(place.room),
-            "link": f"/?room={place.room}",
+            "link": self._link(place),
             "owner": self.node.owner_token(place.room),
         }
         return Answer(HTTPStatus.CREATED if place.created else HTTPStatus.OK, body, [])
@@ -204,7 +204,7 @@ class Api:
             "ticket": self.node.sign(place.room, ticket),
             "expires_s": TICKET_S,
             "node": place.node,
-            **_described(place),
+            **self._described(place),
         }
         return Answer(HTTPStatus.OK, body, [])
 
@@ -220,7 +220,7 @@ class Api:
             "url": self._url(place, request.base),
             "ticket": None,
             "node": place.node,
-            **_described(place),
+            **self._described(place),
         }
         return Answer(HTTPStatus.OK, body, [])
 
@@ -253,6 +253,28 @@ class Api:
         except SettingsError as error:
             raise _bad(error.field, str(error).partition(": ")[2]) from None
 
+    def _described(self, place: Place) -> dict[str, Any]:
+        settings = place.info.settings
+        games = self.lobby.games
+        bots = settings.game in games and has_bots(games[settings.game])
+        return {
+            "room": place.room,
+            "game": settings.game,
+            "name": settings.name,
+            "public": settings.public,
+            "players": place.players,
+            "watching": place.watching,
+            "capacity": settings.capacity,
+            "tick_hz": settings.tick_hz,
+            **({"bots": settings.bots} if bots else {}),
+            "settings": settings.settings,
+        }
+
+    def _link(self, place: Place) -> str:
+        """The path of the page that opens a room."""
+        name = place.info.settings.game
+        return f"/{name}/{self.lobby.games[name].link}{place.room}"
+
     def _url(self, place: Place, base: str) -> str:
         address = self.node.address(place)
         assert address is not None, "a seat is held where a node can be reached"
@@ -263,7 +285,8 @@ class Api:
         rate, most = self.config.rooms_per_minute, self.config.rooms_per_address
         if most and len(self._still_open(address)) >= most:
             raise _too_many(f"No more than {most} open rooms of one address.", 10)
-        if wait_s := self._rooms.take(address, cost(settings)):
+        game = self.lobby.games[settings.game].game
+        if wait_s := self._rooms.take(address, cost(settings, game)):
             raise _too_many(f"No more than {rate} new rooms a minute; large or fast ones count "
                             "for several.", wait_s)  # fmt: skip
 
@@ -285,23 +308,6 @@ class Api:
             rooms.append(place.room)
         if len(self._open) > MOST_ADDRESSES:
             del self._open[next(iter(self._open))]
-
-
-def _described(place: Place) -> dict[str, Any]:
-    settings = place.info.settings
-    return {
-        "room": place.room,
-        "game": settings.game,
-        "name": settings.name,
-        "public": settings.public,
-        "players": place.players,
-        "watching": place.watching,
-        "capacity": settings.capacity,
-        "size": settings.size,
-        "tick_hz": settings.tick_hz,
-        "bots": settings.bots,
-        "round_s": settings.round_s,
-    }
 
 
 def _json(request: Request) -> dict[str, Any]:
@@ -337,15 +343,15 @@ def _too_many(message: str, wait_s: float) -> ApiError:
     return ApiError(HTTPStatus.TOO_MANY_REQUESTS, "too_many", message, max(1, ceil(wait_s)))
 
 
-def cost(settings: RoomSettings) -> float:
-    """How much of an address's allowance a room takes: more if it ticks fast, or is large.
+def cost(settings: RoomSettings, game: Any) -> float:
+    """How much of an address's allowance a room takes: more if it ticks fast, or as its game says.
 
-    >>> cost(RoomSettings()), cost(RoomSettings(tick_hz=60, size=8192))
-    (1.0, 12.0)
+    >>> cost(RoomSettings(), None), cost(RoomSettings(tick_hz=60), None)
+    (1.0, 3.0)
     """
-    usual = RoomSettings()
-    speed = max(1.0, settings.tick_hz / usual.tick_hz)
-    return speed * max(1.0, (settings.size / usual.size) ** 2)
+    speed = max(1.0, settings.tick_hz / RoomSettings().tick_hz)
+    large = getattr(game, "cost", None)
+    return speed * (large(settings.settings) if large is not None else 1.0)
 
 
 def _last(path: str) -> str:

@@ -17,6 +17,7 @@ from .. import __version__
 from ..config import Config
 from ..games.catalogue import CROWD, OBJECTS, Catalogue, Entry, GameError
 from ..games.room import Identity, Refuse, identify
+from ..games.settings import choose
 from ..games.simulation import RuleError, Simulation
 from ..games.world import WorldSettings
 from ..protocol import names
@@ -85,6 +86,7 @@ class Lobby:
         games: Catalogue,
         clock: Callable[[], float] = monotonic,
     ):
+        settings.check_option(config, games)
         self.config = config
         self.games = games
         self.clock = clock
@@ -212,13 +214,8 @@ class Lobby:
         self, entry: Entry, room_id: str, info: RoomInfo, state: dict | None
     ) -> CrowdRoom:
         game, config = entry.game, info.settings.config(self.config)
-        settings = WorldSettings(
-            tick_hz=config.tick_hz,
-            size=config.world_size,
-            players=config.max_players,
-            orbs=config.orbs,
-            round_s=info.settings.round_s,
-        )
+        chosen = choose(game.settings, info.settings.settings)
+        settings = WorldSettings(config.tick_hz, config.max_players, chosen)
         header = journal.header_of(game, room_id, settings, self.config.seed)
         folder = journal.folder_of(self.config.data_dir, room_id)
         lock = journal.lock(folder) if self._writer is not None else None
@@ -238,6 +235,7 @@ class Lobby:
             room_id, config, game, world, self.clock, kept, sessions, self.scores, self.census,
             self.meters[CROWD],
         )  # fmt: skip
+        room.settings = chosen
         room.on_end = self._ended
         return room
 

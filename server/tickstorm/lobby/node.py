@@ -4,7 +4,7 @@ lets ticket holders in.
 A room that the directory gives to this node is opened when the first player comes with a
 ticket or a token, or with the next beat if it has been played before. A shared room's state
 goes to the directory every `SHARE_S` seconds and when it is handed over; wherever it is
-opened next, it goes on from there, with the same ships and scores.
+opened next, it goes on from there, with the same players, as they were.
 """
 
 from __future__ import annotations

@@ -1,18 +1,18 @@
-"""What a room can be told: its name, who may find it, how large it is, how long a round lasts."""
+"""What a room can be told: its name, who may find it, how many may play, and what its game has to
+be chosen."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from ..config import Config
+from ..config import Config, ConfigError
 from ..games.catalogue import OBJECTS, Catalogue, Entry
+from ..games.settings import choose
 from ..protocol import names
 from ..records.files import encodable
 
 NAME_CHARACTERS = 24
-MAX_ROUND_S = 3600
-MIN_ROUND_S = 30
 
 
 class SettingsError(ValueError):
@@ -31,21 +31,18 @@ class RoomSettings:
     name: str = ""
     public: bool = True  # listed, and open to quick play; else only by its code
     capacity: int = 100  # players, bots included
-    size: int = 4096  # side of the square world, units
     tick_hz: int = 20
-    bots: int = 0
-    round_s: int = 0  # length of a round; 0: one match without end
-    settings: dict[str, Any] = field(default_factory=dict)  # the game's own, those that were chosen
+    bots: int = 0  # of the server's, that come into it
+    settings: dict[str, Any] = field(default_factory=dict)  # the game's own
 
     def config(self, node: Config) -> Config:
         """The configuration of a room with these settings on a node."""
-        return replace(node, max_players=self.capacity, world_size=self.size, tick_hz=self.tick_hz)
+        return replace(node, max_players=self.capacity, tick_hz=self.tick_hz)
 
 
 _USUAL = RoomSettings()
 _BOUNDS = {
     "capacity": (1, 100_000),
-    "size": (2048, 31744),
     "tick_hz": (0, 240),  # rooms of objects may be without ticks
     "bots": (0, 1000),
 }
@@ -65,33 +62,66 @@ def load(data: object) -> RoomSettings:
     if not isinstance(data, dict):
         raise ValueError("room settings that are no map")
     known = {field.name: type(getattr(_USUAL, field.name)) for field in fields(RoomSettings)}
-    size = {field.name: field.metadata for field in fields(Config)}["world_size"]
     for name, value in data.items():
         good = name in known and type(value) is known[name] and encodable(value)
         if good and type(value) is int:
-            low, high = _BOUNDS.get(name, (0, MAX_ROUND_S))
-            good = low <= value <= high and not (name == "size" and value % size["multiple"])
+            low, high = _BOUNDS[name]
+            good = low <= value <= high
         if not good:
             raise ValueError(f"room settings in which {str(name)[:40]} is {str(value)[:40]!r}")
     return RoomSettings(**data)
 
 
+def usual(config: Config, game: Entry) -> dict[str, Any]:
+    """All settings of a game, as the option SETTINGS has them."""
+    chosen: dict[str, Any] = {}
+    for whole in filter(None, map(str.strip, config.settings.split(","))):
+        name, _, text = whole.partition("=")
+        owner, _, name = name.strip().rpartition(".")
+        if name in game.game.settings and owner in ("", game.name):
+            chosen[name] = game.game.settings[name].read(text.strip())
+    return choose(game.game.settings, chosen)
+
+
+def check_option(config: Config, games: Catalogue) -> None:
+    """Raises ConfigError if SETTINGS names what no game has, or what is not allowed."""
+    for whole in filter(None, map(str.strip, config.settings.split(","))):
+        owner, _, name = whole.partition("=")[0].strip().rpartition(".")
+        meant = [game for game in games if owner in ("", game.name)]
+        having = [game for game in meant if name in game.game.settings]
+        if not having:
+            known = sorted({name for game in meant for name in game.game.settings})
+            raise ConfigError(f"SETTINGS={whole}: there is no such setting, only "
+                              f"{', '.join(known) or 'none'}")  # fmt: skip
+        for game in having:
+            try:
+                usual(replace(config, settings=whole), game)
+            except ValueError as error:
+                raise ConfigError(f"SETTINGS={whole} is not allowed: {error}") from None
+
+
 def of_node(config: Config, game: Entry) -> RoomSettings:
     """The settings of the rooms of a game that a node opens by itself."""
+    chosen = usual(config, game)
     if game.kind == OBJECTS:
         room = game.game.room
-        return RoomSettings(game.name, game.title, capacity=room.capacity, tick_hz=room.tick_hz)
-    decided = {name: getattr(game.game, name, 0) for name in ("capacity", "size", "tick_hz")}
-    players = decided["capacity"] or config.room_players or config.max_players
+        return RoomSettings(
+            game.name, game.title, capacity=room.capacity, tick_hz=room.tick_hz, settings=chosen
+        )
+    players = getattr(game.game, "capacity", 0) or config.room_players or config.max_players
     return RoomSettings(
         game=game.name,
         name=game.title,
         capacity=min(players, config.max_players),
-        size=decided["size"] or config.world_size,
-        tick_hz=decided["tick_hz"] or config.tick_hz,
-        bots=config.bots,
-        round_s=config.round_seconds,
+        tick_hz=getattr(game.game, "tick_hz", 0) or config.tick_hz,
+        bots=config.bots if has_bots(game) else 0,
+        settings=chosen,
     )
+
+
+def has_bots(game: Entry) -> bool:
+    """May somebody who creates a room of this game ask for bots of the server's?"""
+    return game.kind != OBJECTS and "bots" in game.game.services
 
 
 def parse(data: dict[str, Any], config: Config, games: Catalogue) -> RoomSettings:
@@ -99,7 +129,9 @@ def parse(data: dict[str, Any], config: Config, games: Catalogue) -> RoomSetting
 
     Raises SettingsError.
 
-    >>> games = Catalogue([Entry("duel", "crowd", "Duel", None)])
+    >>> from types import SimpleNamespace
+    >>> duel = SimpleNamespace(settings={}, services=())
+    >>> games = Catalogue([Entry("duel", "crowd", "Duel", duel)])
     >>> parse({"name": "Mine", "capacity": 2}, Config(), games).capacity
     2
     >>> parse({"tick_hz": 500}, Config(), games)
@@ -107,7 +139,7 @@ def parse(data: dict[str, Any], config: Config, games: Catalogue) -> RoomSetting
         ...
     tickstorm.lobby.settings.SettingsError: tick_hz: a whole number from 10 to 60
     """
-    chosen: dict[str, Any] = {"name": "Private room", "public": False, "bots": 0, "round_s": 0}
+    chosen: dict[str, Any] = {"name": "Private room", "public": False, "bots": 0}
     for key, value in data.items():
         if key not in {field.name for field in fields(RoomSettings)}:
             raise SettingsError(key, "there is no such setting")
@@ -119,52 +151,37 @@ def parse(data: dict[str, Any], config: Config, games: Catalogue) -> RoomSetting
         raise SettingsError("public", "true or false")
     chosen.setdefault("game", games.first.name)
     game = game_named(chosen["game"], games)
-    if game.kind == OBJECTS:
-        return _of_objects(game, chosen)
-    decided = [key for key in ("size", "tick_hz") if getattr(game.game, key, 0)]
-    for key in decided:
-        if key in chosen:
-            raise SettingsError(key, f"not to be chosen, for {game.name} decides it")
-    settings = replace(of_node(config, game), **chosen)
-    if settings.settings:
-        raise SettingsError("settings", f"none, for {game.name} has no settings of its own")
-    option = {field.name: field.metadata for field in fields(Config)}
-    size, hz = option["world_size"], option["tick_hz"]
-    _check("capacity", settings.capacity, 1, config.max_players)
-    if "size" not in decided:
-        _check("size", settings.size, size["low"], size["high"], size["multiple"])
-    if "tick_hz" not in decided:
+    standard = of_node(config, game)
+    if "tick_hz" in chosen:
+        if game.kind == OBJECTS or bool(getattr(game.game, "tick_hz", 0)):
+            raise SettingsError("tick_hz", f"not to be chosen, for {game.name} decides it")
+    chosen["settings"] = _of_game(game, standard.settings, chosen.get("settings", {}))
+    settings = replace(standard, **chosen)
+    hz = {field.name: field.metadata for field in fields(Config)}["tick_hz"]
+    most = standard.capacity if game.kind == OBJECTS else config.max_players
+    _check("capacity", settings.capacity, 1, most)
+    if "tick_hz" in chosen:
         _check("tick_hz", settings.tick_hz, hz["low"], hz["high"])
+    if settings.bots and not has_bots(game):
+        raise SettingsError("bots", f"0, for {game.name} has none")
     if settings.bots and not config.room_bots:
         raise SettingsError("bots", "0, for this server has none for rooms (ROOM_BOTS=0)")
     _check("bots", settings.bots, 0, min(config.room_bots, settings.capacity - 1))
-    if settings.round_s != 0:
-        _check("round_s", settings.round_s, MIN_ROUND_S, MAX_ROUND_S)
     return settings
 
 
-def _of_objects(game: Entry, chosen: dict[str, Any]) -> RoomSettings:
-    """Settings of a room of objects, most of which its game decides. Raises SettingsError."""
-    room = game.game.room
-    for key in ("size", "tick_hz"):
-        if key in chosen:
-            raise SettingsError(key, f"not to be chosen, for {game.name} decides it")
-    for key in ("bots", "round_s"):
-        if chosen.pop(key):
-            raise SettingsError(key, f"0, for {game.name} has none; see `settings`")
-    _check("capacity", chosen.get("capacity", room.capacity), 1, room.capacity)
-    wanted = chosen.get("settings", {})
+def _of_game(game: Entry, usual: dict[str, Any], wanted: object) -> dict[str, Any]:
+    """All of a game's own settings. Raises SettingsError."""
     if not isinstance(wanted, dict):
         raise SettingsError("settings", "an object")
     try:
-        game.game.choose(wanted)
+        return choose(game.game.settings, usual | wanted)
     except KeyError as error:
         known = ", ".join(game.game.settings) or "none"
         raise SettingsError(f"settings.{error.args[0]}", f"there are {known}") from None
     except ValueError as error:
         name, _, allowed = str(error).partition(": ")
         raise SettingsError(f"settings.{name}", allowed) from None
-    return replace(of_node(Config(), game), **chosen)
 
 
 def game_named(name: object, games: Catalogue) -> Entry:
@@ -174,7 +191,6 @@ def game_named(name: object, games: Catalogue) -> Entry:
     return games[name]
 
 
-def _check(name: str, value: object, low: int, high: int, multiple: int = 1) -> None:
-    if type(value) is not int or not low <= value <= high or value % multiple:
-        step = f", a multiple of {multiple}" if multiple > 1 else ""
-        raise SettingsError(name, f"a whole number from {low} to {high}{step}")
+def _check(name: str, value: object, low: int, high: int) -> None:
+    if type(value) is not int or not low <= value <= high:
+        raise SettingsError(name, f"a whole number from {low} to {high}")

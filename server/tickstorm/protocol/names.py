@@ -14,7 +14,7 @@ _BLANK = "\u115f\u1160\u2800\u3164\uffa0"
 MOST_MARKS = 3
 """Combining marks upon one character: no script needs more, and piles of them cover other lines."""
 
-DEFAULT_NAME = "Pilot"
+DEFAULT_NAME = "Player"
 
 
 def clean(text: str, characters: int, size: int | None = None) -> str:

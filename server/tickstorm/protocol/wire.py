@@ -148,7 +148,7 @@ def notice(code: int, text: str, url: str | None = None) -> bytes:
 
 
 def heat(width: int, counts: np.ndarray) -> bytes:
-    """`counts`: int[width * width], ships per cell."""
+    """`counts`: int[width * width], players' entities per cell."""
     return frame([HEAT, width, np.minimum(counts, 255).astype(np.uint8).tobytes()])
 
 

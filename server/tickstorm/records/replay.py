@@ -119,7 +119,6 @@ class ReplayRoom(CrowdRoom):
         config = replace(
             config,
             tick_hz=settings["tick_hz"],
-            world_size=settings["size"],
             max_players=1,
             max_spectators=1,
         )

@@ -33,10 +33,10 @@ class Grid:
     """
 
     def __init__(self, size: int, rooms: int = 1):
-        """`size`: side of the world (a multiple of CELL_SIZE, world units), or of the largest of
+        """`size`: side of the world (world units), or of the largest of
         as many as `rooms`."""
         self.size = size
-        self.side = size // CELL_SIZE
+        self.side = -(-size // CELL_SIZE)
         across = math.isqrt(rooms - 1) + 1
         down = -(-rooms // across)
         self.width = across * (self.side + 1) + 1
@@ -64,7 +64,7 @@ class Grid:
 
     def place(self, room: int, size: int) -> None:
         """A room of this size begins; at most as large as the largest may be."""
-        self.sides[room] = size // CELL_SIZE
+        self.sides[room] = -(-size // CELL_SIZE)
 
     def cell_of(self, x: np.ndarray, y: np.ndarray, room: np.ndarray | None = None) -> np.ndarray:
         """uint16[n]: the cell at float32[n] `x`, `y`; places outside count as the nearest cell."""

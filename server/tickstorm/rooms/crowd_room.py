@@ -105,6 +105,7 @@ class CrowdRoom:
         self.id = id
         self.config = config
         self.game = game
+        self.settings: dict[str, Any] = {}  # the game's own, for clients to know
         self.layout = layout_of(game)
         self.schema = self.layout.schema
         self.after_tick: Callable[[], None] = lambda: None
@@ -140,7 +141,7 @@ class CrowdRoom:
         self.connections: list[Connection | None] = [None] * self.seats.count
         self.inputs = InputBuffer(self.seats.count, self.layout.input_row)
         self._queue: list[tuple[int, bytes]] = []
-        self.grid = Grid(config.world_size)
+        self.grid = Grid(world.size)
         views = world.view()
         self._histories = [
             KindHistory(kind, len(view.present), self.grid)
@@ -617,7 +618,7 @@ class CrowdRoom:
         return session
 
     def spectate(self, name: str, connection: Connection, address: str = "") -> Session:
-        """A client without a ship, looking at the middle of the world until it asks otherwise."""
+        """A client without a player, looking at the middle of the world until it asks otherwise."""
         if self.spectators >= self.config.max_spectators:
             raise ProtocolViolation(Close.FULL, "no more spectators; try again later")
         session = Session(self, self.seats.take(), NO_SLOT, name, None)
@@ -627,7 +628,7 @@ class CrowdRoom:
         return session
 
     def _sit(self, session: Session) -> None:
-        self.seats.sit(session.seat, session.slot, self.config.world_size / 2)
+        self.seats.sit(session.seat, session.slot, self.world.size / 2)
         self.sessions[session.id] = session
 
     def _restore(self, session_id: str, slot: int, name: str, bot: bool) -> None:
@@ -672,7 +673,7 @@ class CrowdRoom:
             connection.push(objects.fault(self.fault))
 
     def disconnect(self, session: Session, connection: Connection) -> None:
-        """The socket is gone. The ship waits for its player for the grace period, unless it
+        """The socket is gone. Its place is kept for the grace period, unless it
         never did anything: nothing would be lost, and a mere HELLO is to hold no seat."""
         current = session.connection is connection
         self._detach(session, connection)
@@ -770,9 +771,10 @@ class CrowdRoom:
             "tick": self.world.tick,
             "tick_hz": self.tick_hz,
             "snapshot_ticks": self.snapshot_ticks,
-            "size": self.config.world_size,
+            "size": self.world.size,
             "cell": self.cell_size,
             "grace_s": self.config.grace_seconds,
+            "settings": self.settings,
             "rules": self.world.rules(),
         }
 
@@ -800,7 +802,7 @@ class CrowdRoom:
         self.seats.wants_full[session.seat] = True
 
     def look(self, session: Session, *where: float) -> None:
-        """A spectator follows the ship in a slot, or looks at a place."""
+        """A spectator follows the player in a slot, or looks at a place."""
         if not session.spectator:
             raise ProtocolViolation(Close.MALFORMED, "LOOK is for spectators")
         table, seat = self.seats, session.seat
@@ -810,7 +812,7 @@ class CrowdRoom:
             table.looks_at[seat] = where[0]
         else:
             # fmin and fmax, so that NaN becomes a place too.
-            size = self.config.world_size - 1
+            size = self.world.size - 1
             table.looks_at[seat] = NO_SLOT
             table.look_x[seat] = np.fmax(np.fmin(float(where[0]), size), 0)
             table.look_y[seat] = np.fmax(np.fmin(float(where[1]), size), 0)

@@ -28,7 +28,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def header_of(game: Game, room: str, settings: WorldSettings, seed: int) -> dict
         "build": __version__,
         "room": room,
         "seed": seed,
-        "settings": asdict(settings),
+        "settings": {"tick_hz": settings.tick_hz, "players": settings.players, **settings.chosen},
     }
 
 
