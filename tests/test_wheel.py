@@ -100,6 +100,7 @@ def test_the_wheel_holds_one_name_and_all_it_needs(wheel):
         "lobby/directory.lua",
         "sdk/tickstorm.js",
         "sdk/tickstorm.d.ts",
+        "playground/index.html",
         "cli/presets/minimal/newgame.py",
         "cli/presets/minimal/page/index.html",
         "cli/presets/common/gitignore",

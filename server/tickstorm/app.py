@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+from importlib import import_module
 from pathlib import Path
 from time import monotonic
 
@@ -25,8 +26,9 @@ from .lobby.lobby import Lobby
 from .lobby.node import Node
 from .lobby.pages import pages_of
 from .lobby.web import Web
-from .operate import logs
+from .operate import logs, playground
 from .operate.admin import Admin
+from .operate.live import LiveRules
 from .operate.profile import Sampler
 from .operate.scrape import Scrape
 from .process import memory, privileges
@@ -87,7 +89,10 @@ def start() -> Web:
     if config.watchdog_seconds:
         faulthandler.dump_traceback_later(RECOVERY_SECONDS, exit=True)
     rooms_known = directory.connect(config.directory)  # reads files that may be only root's
-    pages, _ = pages_of(games), sdk.files()  # so are these, perhaps
+    pages, _ = pages_of(games), sdk.files()  # so are these, perhaps,
+    import_module("gevent.threadpool")  # and what is imported only when it is used
+    if config.dev == "on":
+        playground.pages()
     privileges.drop(config.run_as, config.data_dir)
     key = tokens.load_key(config.secret, config.data_dir)
     lobby = Lobby(config, key, games)
@@ -101,6 +106,8 @@ def start() -> Web:
         web.mounted["admin"] = Admin(web, config, sampler, uwsgi.connection_fd)
     gc.callbacks.append(lobby.meters[CROWD].shared.garbage)
     lobby.loop.after_turn = door.let_in
+    if config.dev == "on":
+        _develop(lobby, web)
 
     def run_room(room: CrowdRoom) -> None:
         room.after_tick = door.let_in
@@ -124,6 +131,15 @@ def start() -> Web:
         lobby.version, config.host, config.port, os.getpid(),
     )  # fmt: skip
     return web
+
+
+def _develop(lobby: Lobby, web: Web) -> None:
+    """What only a development run has."""
+    live = LiveRules(lobby)
+    served = playground.Playground(lobby, live.report)
+    live.renewed = served.renew
+    web.mounted["playground"] = served
+    gevent.spawn(live.run).link_exception(_crashed)
 
 
 def _setting(name: str) -> str:

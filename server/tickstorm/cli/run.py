@@ -18,6 +18,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from ..config import Config, ConfigError, load
+from ..operate import saved as saved_files
 from . import CommandError
 from .config import INI
 from .rules import specs_of
@@ -25,7 +26,7 @@ from .rules import specs_of
 USAGE = """\
 examples:
   tickstorm run                       the game in this folder
-  tickstorm run --dev                 the same, and again whenever its rules are saved
+  tickstorm run --dev                 the same; rooms go on with the rules that you save
   tickstorm run tag.py chess.py       two games, with a page to choose from
   tickstorm run --host 0.0.0.0 --bots 8 --option TICK_HZ=30
 
@@ -35,10 +36,11 @@ their journals in var/. For a server that stays, start uWSGI itself: `uwsgi uwsg
 ini like the one that `tickstorm new` makes.
 
 with --dev:
-  Rules are loaded anew when you save them, and rooms go on with the state that they had,
-  where it fits the new rules. A mistake in the file is told here, and the old rules run on;
-  one that shows while a rule runs is told on the open pages, too. Pages are sent as they are
-  on disk: reload them."""
+  Rules are loaded anew when you save them, and rooms go on with them at the next tick, with the
+  state that they had, where it fits. You are told if the last minute would have been another
+  with them. A mistake in the file is told here, and the old rules run on; one that shows while a
+  rule runs is told on the open pages, too. Pages are sent as they are on disk: reload them.
+  The address /playground/ has players side by side, and time travel."""
 
 LOOK_S = 0.25
 """How often `--dev` looks for a file that was saved."""
@@ -98,7 +100,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"tickstorm: {problem}\ntickstorm: waiting for you to save it", file=sys.stderr)
         Watch(specs).wait()
     _check_port(config)
-    server = Server(uwsgi_arguments(options, config, specs), environment, options.verbose)
+    note = saved_files.path_for(config.data_dir, config.port)
+    server = Server(uwsgi_arguments(options, config, specs), environment, note, options.verbose)
     _say_hello(config, specs, options.dev)
     return server.serve(Watch(specs) if options.dev else None, specs)
 
@@ -236,6 +239,7 @@ def _say_hello(config: Config, specs: list[str], dev: bool) -> None:
     names = " and ".join(Path(spec.partition(":")[0]).stem for spec in specs)
     print(f"tickstorm: {names} at {_address(config)} (open it in two windows; Ctrl-C ends it)")
     if dev:
+        print(f"tickstorm: players side by side, and time travel: {_address(config)}/playground/")
         print(f"tickstorm: edit {', '.join(specs)} and save: rooms go on with the new rules")
     sys.stdout.flush()
 
@@ -247,8 +251,11 @@ class Server:
     """uWSGI as a child in a process group of its own: signals that we get are passed on, so that
     it hears of a Ctrl-C once, and not before we do."""
 
-    def __init__(self, arguments: list[str], environment: dict[str, str], verbose: bool):
-        self._told, self._environment = threading.Event(), environment
+    def __init__(
+        self, arguments: list[str], environment: dict[str, str], note: Path, verbose: bool
+    ):
+        """`note`: where the server looks for what was saved."""
+        self._told, self._environment, self._note = threading.Event(), environment, note
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: self._told.set())
         self._process = subprocess.Popen(
@@ -275,20 +282,21 @@ class Server:
                     self._process.kill()
                 time.sleep(0.05)
             elif watch is not None and (saved := watch.saved()):
-                self._reload(saved, specs)
+                self._tell(saved, specs)
         self._echo.join(1.0)
         code = self._process.returncode
         if self._told.is_set():
             return 0 if code in (0, -signal.SIGTERM, -signal.SIGINT) else 1
         return 1 if code == NO_APP or code < 0 else code
 
-    def _reload(self, saved: list[Path], specs: list[str]) -> None:
+    def _tell(self, saved: list[Path], specs: list[str]) -> None:
+        """The server takes over what was saved, if it is any good."""
         names = ", ".join(path.name for path in saved)
         if problem := check(specs, self._environment):
             print(f"tickstorm: {problem}\ntickstorm: the rules from before run on", file=sys.stderr)
-            return
-        print(f"tickstorm: {names} was saved; the rooms go on with it", flush=True)
-        self._process.send_signal(signal.SIGHUP)
+        else:
+            print(f"tickstorm: {names} was saved; the rooms go on with it", flush=True)
+        saved_files.note(self._note, saved, problem)
 
     def _pass_on(self, verbose: bool) -> None:
         for raw in self._process.stdout or ():

@@ -75,6 +75,10 @@ class Catalogue:
             raise GameError(f"there is no game {name!r} here, only {', '.join(self.names)}")
         return self._entries[name]
 
+    def renew(self, entry: Entry) -> None:
+        """Rules were saved: this is the game of that name from now on."""
+        self._entries[self[entry.name].name] = entry
+
     @property
     def names(self) -> list[str]:
         return list(self._entries)

@@ -26,6 +26,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar, overload
 
 import msgspec
@@ -278,8 +279,17 @@ def place_of(thing: Any) -> str:
         return getattr(thing, "__module__", "?")
 
 
+def _source_of(room: type[Room]) -> str:
+    """The file that the rules are in, as it was when they were loaded; "" if they are in none."""
+    try:
+        return Path(inspect.getfile(room)).read_text()
+    except (OSError, TypeError, UnicodeDecodeError):
+        return ""
+
+
 class Game:
-    """A room class as the engine runs it: checked, numbered, declared.
+    """A room class as the engine runs it: checked, numbered, declared. `checksum`: of what clients
+    are told; `source`: the file that it is in; `rules`: the checksum of that.
 
     Raises DeclarationError, with file and line, for what can't work.
     """
@@ -302,6 +312,8 @@ class Game:
             name: Arguments(f"event {name}", dict(fields)) for name, fields in room.events.items()
         }
         self.checksum = zlib.crc32(msgspec.msgpack.encode(self.declaration()))
+        self.source = _source_of(room)
+        self.rules = zlib.crc32(self.source.encode())
 
     def _check_numbers(self) -> None:
         room = self.room

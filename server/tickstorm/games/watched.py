@@ -34,7 +34,7 @@ Facts = dict[int, dict[str, Any]]
 
 
 class Fired(NamedTuple):
-    """A rule that ran. `who`: the player's id, if one was behind it."""
+    """A rule that ran, other than the step. `who`: the player's id, if one was behind it."""
 
     tick: int
     what: str
@@ -122,7 +122,8 @@ class Watched(Simulation):
     def _guard(self, what: str, event: int | None, function: Callable[..., Any], *args: Any) -> Any:
         player = next((arg for arg in args if isinstance(arg, Player)), None)
         who = player.id if player is not None and event is not None else ""
-        self.fired.append(Fired(self.tick, what, who))
+        if what != "step":
+            self.fired.append(Fired(self.tick, what, who))
         if not self.watching:
             return super()._guard(what, event, function, *args)
         if event is not None:

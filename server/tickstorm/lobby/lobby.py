@@ -19,6 +19,7 @@ from ..games.catalogue import CROWD, OBJECTS, Catalogue, Entry, GameError
 from ..games.room import Identity, Refuse, identify
 from ..games.settings import choose
 from ..games.simulation import RuleError, Simulation
+from ..games.watched import Watched
 from ..games.world import WorldSettings
 from ..protocol import names
 from ..protocol.wire import NAME_BYTES, Close, ProtocolViolation
@@ -100,6 +101,8 @@ class Lobby:
         self.census = Census()
         together = Shared()
         self.meters = {kind: Meter(kind, together) for kind in (CROWD, OBJECTS)}
+        # Rooms can be looked into while one writes their rules; else nothing is spent on it.
+        self._simulation = Watched if config.dev == "on" else Simulation
         self._joins = Buckets(*config.joins_per_address, clock)
         self._opening = 0  # replays
         self._opened = Buckets(REPLAYS_PER_SECOND, REPLAYS_AT_ONCE, clock)
@@ -169,13 +172,13 @@ class Lobby:
         simulation: Simulation | None = None
         story = self._stories.pop(room_id, None)
         if state is not None:
-            simulation = Simulation.load(game, state["simulation"])
+            simulation = self._simulation.load(game, state["simulation"])
             sessions, events = state["sessions"], state["events"]
         elif story is not None:
             simulation, sessions = self._restored(game, room_id, story)
         if simulation is None:
             seed = self.config.seed or int.from_bytes(os.urandom(6), "little")
-            simulation = Simulation(game, game.choose(chosen.settings), seed)
+            simulation = self._simulation(game, game.choose(chosen.settings), seed)
         room = ObjectRoom(
             room_id, game, simulation, self.loop, min(chosen.capacity, game.room.capacity), sessions
         )
@@ -193,7 +196,7 @@ class Lobby:
             story.ticks = []  # other rules: what fits of the checkpoint is kept
             log.warning("room %s: %s has changed; what fits of it is kept", room_id, game.name)
         try:
-            simulation, sessions = ledger.restore(game, story)
+            simulation, sessions = ledger.restore(game, story, self._simulation)
         except (RuleError, ValueError, KeyError, TypeError) as error:
             log.error("room %s can't come back: %s; its journal is set aside", room_id, error)
             ledger.set_aside(Path(self.config.data_dir) / "aside", story)
@@ -201,6 +204,31 @@ class Lobby:
         log.info("room %s is back at tick %d with %d players", room_id, simulation.tick,
                  len(sessions))  # fmt: skip
         return simulation, sessions
+
+    def renew(self, entry: Entry) -> list[ObjectRoom]:
+        """Rules of a game of objects were saved: its rooms go on with them, and new ones begin
+        with them. Returns those rooms; one that can't go on keeps its rules, and says so."""
+        self.games.renew(entry)
+        renewed = []
+        for id, room in self.rooms.items():
+            if not isinstance(room, ObjectRoom) or room.game.name != entry.name:
+                continue
+            capacity = min(self.infos[id].settings.capacity, entry.game.room.capacity)
+            try:
+                room.renew(entry.game, capacity)
+                renewed.append(room)
+            except Exception as error:  # the author's: whatever rules leave in a room
+                log.error("room %s keeps the rules of before: %r", id, error)
+                self.loop.tell_fault(room.live, f"the room keeps the rules of before: {error!r}")
+        return renewed
+
+    def ledger_folder(self) -> Path | None:
+        """Where rooms of objects are journalled, with all that they did until now on its way
+        there; None if they are not."""
+        if self._ledger is None:
+            return None
+        self._ledger.flush()
+        return Path(self.config.data_dir) / "objects"
 
     def _ended(self, room: AnyRoom) -> None:
         """A room has ended by itself, or its rule failed for good."""

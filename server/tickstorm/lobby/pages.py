@@ -174,12 +174,12 @@ def pages_of(games: Catalogue) -> dict[str, Page]:
     served: dict[str, Page] = {}
     pages = [(entry.name, entry.page) for entry in games if entry.page is not None]
     for name, page in pages:
-        served |= _files(page, f"/{name}/")
-        served |= _files(page.parent / "shared", "/shared/")
-    return served | _files(pages[0][1] if len(pages) == 1 else START, "/")
+        served |= files_in(page, f"/{name}/")
+        served |= files_in(page.parent / "shared", "/shared/")
+    return served | files_in(pages[0][1] if len(pages) == 1 else START, "/")
 
 
-def _files(root: Path, prefix: str) -> dict[str, Page]:
+def files_in(root: Path, prefix: str) -> dict[str, Page]:
     """The files of a folder; never hidden ones, nor rules."""
     # Relative, so that it can be read where its parents can't (see privileges.py).
     root = Path(os.path.relpath(root))

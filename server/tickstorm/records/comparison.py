@@ -68,10 +68,14 @@ class Difference:
 
 
 def against_rules(
-    reel: ObjectReel, was: Game, now: Game, first: int | None = None
+    reel: ObjectReel,
+    was: Game,
+    now: Game,
+    first: int | None = None,
+    last: int | None = None,
 ) -> Iterator[int | Difference]:
-    """The first difference from tick `first` on. Yields each tick, as a number, and in the end
-    what was found. What only one of them declares is no difference."""
+    """The first difference from tick `first` to `last`. Yields each tick, as a number, and in the
+    end what was found. What only one of them declares is no difference."""
     found = Difference()
     start = reel.before(reel.first if first is None else first)
     for checkpoint in sorted(at for at in reel.checkpoints if at >= start):
@@ -79,6 +83,8 @@ def against_rules(
         new = Simulation.load(now, reel.dump(checkpoint))
         following = reel.after(checkpoint)
         while old.tick + 1 in reel.ticks and (following is None or old.tick < following):
+            if last is not None and old.tick >= last:
+                break
             events = reel.ticks[old.tick + 1]
             failed = ["", ""]
             for at, each in enumerate((old, new)):

@@ -3,7 +3,7 @@
 Segments are those of `journal/format.py`, with records of their own::
 
     [HEADER, {format, ledger, build, created}]
-    [OPEN, room, {game, checksum, settings, seed, capacity, …}]
+    [OPEN, room, {game, checksum, rules, capacity, created}]
     [KEPT, room, tick, dump, sessions]       a checkpoint: `Simulation.dump()`
     [TICKS, [[room, tick, events, checksum], …]]
     [CLOSED, room]
@@ -64,7 +64,7 @@ class Ledger:
         self._file = SegmentFile(folder, limit_bytes, limit_s)
         self._segment_bytes = max(1 << 20, limit_bytes // SEGMENT_SHARE)
         self._rows: list[list[Any]] = []
-        self._opened: set[str] = set()  # in this segment
+        self._opened: dict[str, tuple[int, int]] = {}  # in this segment, by which rules
         self._torn: set[str] = set()  # a tick was lost: useless until the next checkpoint
         self._segment_at = 0.0
         self._begin()
@@ -97,11 +97,13 @@ class Ledger:
         """Keep a room as it is now. Raises TypeError if that can't be."""
         self.flush()
         data = room.checkpoint()
-        if room.id not in self._opened:
-            self._opened.add(room.id)
+        rules = (room.game.checksum, room.game.rules)
+        if self._opened.get(room.id) != rules:
+            self._opened[room.id] = rules
             head = {
                 "game": room.game.name,
                 "checksum": room.game.checksum,
+                "rules": room.game.rules,
                 "capacity": room.capacity,
                 "created": time.time(),
             }
@@ -116,7 +118,7 @@ class Ledger:
     def closed(self, room_id: str) -> None:
         """The room is gone for good."""
         self.flush()
-        self._opened.discard(room_id)
+        self._opened.pop(room_id, None)
         self._torn.discard(room_id)
         self._put([CLOSED, room_id])
 
@@ -193,12 +195,14 @@ def stories(folder: Path) -> dict[str, Story]:
     return found
 
 
-def restore(game: Game, story: Story) -> tuple[Simulation, list[list[Any]]]:
+def restore(
+    game: Game, story: Story, of: type[Simulation] = Simulation
+) -> tuple[Simulation, list[list[Any]]]:
     """The room at its last known tick, and its players' sessions. Raises ValueError if the
     story has no beginning, RuleError if its rules fail on the way."""
     if story.kept is None:
         raise ValueError("there is no whole checkpoint")
-    simulation = Simulation.load(game, story.kept[1])
+    simulation = of.load(game, story.kept[1])
     for _, events, _ in story.ticks:
         simulation.advance(events)
         simulation.replica.patch()

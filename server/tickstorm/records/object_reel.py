@@ -31,7 +31,8 @@ class ObjectReel:
         self.room = room
         self.head: Head = {}
         self.checkpoints: dict[int, bytes] = {}  # deflated
-        self.declared: dict[int, int] = {}  # the checksum of the declaration at each of them
+        self.declared: dict[int, int] = {}  # the checksum of the declaration at each of them,
+        self.rules: dict[int, int] = {}  # and of the file that the rules were in; 0: not known
         self.ticks: dict[int, list[list[Any]]] = {}
         self.checksums: dict[int, int] = {}
         wanted = False
@@ -57,14 +58,16 @@ class ObjectReel:
 
     def _keep(self, tick: int, dump: bytes) -> None:
         if tick == 0:  # another room of this name began
-            for of_before in (self.checkpoints, self.declared, self.ticks, self.checksums):
-                of_before.clear()
+            for known in (self.declared, self.rules, self.checksums):
+                known.clear()
+            self.checkpoints.clear()
+            self.ticks.clear()
         near = max((at for at in self.checkpoints if at <= tick), default=None)
-        declared = self.head.get("checksum", 0)
-        other = near is not None and self.declared[near] != declared
+        declared, rules = self.head.get("checksum", 0), self.head.get("rules", 0)
+        other = near is not None and (self.declared[near], self.rules[near]) != (declared, rules)
         if near is None or other or tick - near >= KEEP_EVERY or tick - 1 not in self.ticks:
             self.checkpoints[tick] = zlib.compress(dump, 1)
-            self.declared[tick] = declared
+            self.declared[tick], self.rules[tick] = declared, rules
 
     def before(self, tick: int) -> int:
         """The newest checkpoint up to `tick`, or the first of all."""

@@ -340,9 +340,5 @@ def _described(kind: Kind) -> dict[str, Any]:
 
 
 def sources(game: Game) -> dict[str, str]:
-    """The author's file, as it is now, by the name that changes tell."""
-    try:
-        path = Path(inspect.getfile(game.room))
-        return {path.name: path.read_text()}
-    except (OSError, TypeError, UnicodeDecodeError):
-        return {}
+    """The author's file, as it was loaded, by the name that changes tell."""
+    return {Path(inspect.getfile(game.room)).name: game.source} if game.source else {}

@@ -288,6 +288,33 @@ class ObjectRoom(ObjectSeats):
 
     # ------------------------------------------------------------------ upkeep, state, the end
 
+    def renew(self, game: Game, capacity: int) -> None:
+        """Go on with other rules, from the next turn on, with what fits of the state. Clients that
+        know another declaration are sent away, to come back to this one. Raises whatever keeps the
+        rules from taking over; the room is as it was then."""
+        simulation = type(self.simulation).load(game, self.simulation.dump())
+        alike = (game.checksum, game.room.tick_hz, game.settings.keys()) == (
+            self.game.checksum, self.hz, self.game.settings.keys()
+        )  # fmt: skip
+        self.loop.remove(self)
+        self.game, self.simulation, self.capacity = game, simulation, capacity
+        self.hz, self.grace_s = game.room.tick_hz, game.room.grace_s
+        self.rules.fault = ""
+        self._began = self.loop.clock() - simulation.time
+        events, self.waiting = self.waiting, []
+        self.take_events(events)
+        for session in self.sessions.values():
+            session.ahead.clear()
+            session.raw, session.values, session.last = b"", [], None
+            session.fresh, session.told = True, {}
+            session.failures.clear()
+        self.checkpoint()
+        self.loop.add(self)
+        if not alike:
+            for session in list(self.live):
+                if session.connection is not None:
+                    session.connection.close(Close.RESTART, "the rules have changed")
+
     def checkpoint(self) -> bytes:
         """The state between two ticks; from now on the room comes back to here. Raises
         TypeError, which names what can't be kept."""

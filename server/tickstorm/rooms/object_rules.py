@@ -21,7 +21,6 @@ from ..games.simulation import (
     SHOWING,
     SILENT,
     RuleError,
-    Simulation,
 )
 from ..protocol.wire import Close
 from .object_seats import ObjectSeats
@@ -143,7 +142,7 @@ class ObjectRules:
         """To the state before this tick: the last checkpoint, and what has come since."""
         room = self._room
         try:
-            simulation = Simulation.load(room.game, self.base)
+            simulation = type(room.simulation).load(room.game, self.base)
             for events in self.since:
                 simulation.advance(events)
                 simulation.replica.patch()
