@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: help setup run cluster restart-cluster test test-fast marks lint release format docs echo bench compare report clean
+.PHONY: help setup run cluster restart-cluster test test-fast marks lint fuzz release format docs echo bench compare report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -61,6 +61,10 @@ lint: setup ## style, common mistakes and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy server/tickstorm game
 	@sh tests/javascript.sh
+
+fuzz: setup ## what reads bytes from outside, searched for findings (SECONDS_EACH=60)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --only-binary atheris --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz all --seconds $(or $(SECONDS_EACH),60)
 
 release: setup ## the wheel of what is committed, built and checked, in dist/
 	@sh deploy/release.sh $(BIN)/python

@@ -163,6 +163,16 @@ class Story:
         return self.ticks[-1][0] if self.ticks else self.kept[0] if self.kept else 0
 
 
+_SHAPES: dict[int, tuple[Any, ...]] = {
+    HEADER: (dict,),
+    OPEN: (str, dict),
+    KEPT: (str, int, bytes, list),
+    TICKS: (list,),
+    CLOSED: (str,),
+}
+_TICK = (str, int, list, int)
+
+
 def records(folder: Path) -> Iterator[list[Any]]:
     """All records of all segments, those that are damaged left out."""
     for path in segments(folder):
@@ -170,8 +180,32 @@ def records(folder: Path) -> Iterator[list[Any]]:
             if isinstance(record, Damage):
                 if not record.torn:
                     log.warning("journal: %s", record)
-            elif isinstance(record, list) and len(record) > 1:
+            elif well_formed(record):
                 yield record
+            else:
+                log.warning("journal: %s: a record of type %d has another shape; it is passed over",
+                            path.name, record[0])  # fmt: skip
+
+
+def well_formed(record: list[Any]) -> bool:
+    """Is it as this build writes it? Another build's may be whole, and yet no use.
+
+    >>> well_formed([CLOSED, "a room"]), well_formed([CLOSED, 7]), well_formed([KEPT, "a room"])
+    (True, False, False)
+    """
+    kind, values = record[0], record[1:]
+    shape = _SHAPES.get(kind)
+    if shape is None or len(values) != len(shape):
+        return False
+    if not all(isinstance(value, types) for value, types in zip(values, shape)):
+        return False
+    return kind != TICKS or all(
+        isinstance(row, list)
+        and len(row) == 4
+        and all(isinstance(value, types) for value, types in zip(row, _TICK))
+        and all(isinstance(event, list) and event for event in row[2])
+        for row in values[0]
+    )
 
 
 def stories(folder: Path) -> dict[str, Story]:

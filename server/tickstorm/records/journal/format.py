@@ -73,14 +73,15 @@ def header_of(game: Game, room: str, settings: WorldSettings, seed: int) -> dict
 
 def check(header: dict[str, Any], game: Game) -> None:
     """Raises JournalError if this build of `game` can't step what the header describes."""
-    if header["format"] != FORMAT:
-        raise JournalError(f"it has format {header['format']}, this build reads {FORMAT}")
-    if header["game"] != game.name:
-        raise JournalError(f"it is of the game {header['game']!r}, not of {game.name!r}")
-    if header["schema"] != game.checksum():
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        found = header.get("format") if isinstance(header, dict) else "of another kind"
+        raise JournalError(f"it has format {found}, this build reads {FORMAT}")
+    if header.get("game") != game.name:
+        raise JournalError(f"it is of the game {header.get('game')!r}, not of {game.name!r}")
+    if header.get("schema") != game.checksum():
         raise JournalError(
-            f"it is of schema {header['schema']:#010x} (build {header['build']}), "
-            f"the game now has {game.checksum():#010x}"
+            f"it is of schema {header.get('schema')} (build {header.get('build')}), "
+            f"the game now has {game.checksum()}"
         )
 
 
@@ -164,9 +165,9 @@ def read(path: Path) -> Iterator[list | Damage]:
                 return
         else:
             try:
-                yield msgpack.unpackb(payload, strict_map_key=False)
-            except ValueError as error:
-                yield Damage(path, at, f"a record is no msgpack ({error})", torn=False)
+                yield _unpack(payload)
+            except JournalError as error:
+                yield Damage(path, at, str(error), torn=False)
         at = end
 
 
@@ -201,7 +202,18 @@ def read_one(path: Path, offset: int = len(MAGIC)) -> list:
     payload, _ = _unframe(data, 0)
     if payload is None:
         raise JournalError("a record is damaged")
-    return msgpack.unpackb(payload, strict_map_key=False)
+    return _unpack(payload)
+
+
+def _unpack(payload: bytes | memoryview) -> list:
+    """The record that a payload holds. Raises JournalError."""
+    try:
+        record = msgpack.unpackb(payload, strict_map_key=False)
+    except Exception as error:  # msgpack raises a dozen types, TypeError for odd keys among them
+        raise JournalError(f"a record is no msgpack ({error or type(error).__name__})") from error
+    if not isinstance(record, list) or not record or type(record[0]) is not int:
+        raise JournalError("a record is no array that starts with a type")
+    return record
 
 
 def _unframe(data: memoryview, at: int) -> tuple[bytes | memoryview | None, int]:
@@ -216,7 +228,11 @@ def _unframe(data: memoryview, at: int) -> tuple[bytes | memoryview | None, int]
     payload = data[at + _FRAME.size : end]
     if zlib.crc32(payload, zlib.crc32(data[at : at + 4])) != crc:
         return None, end
+    if not length & _DEFLATED:
+        return payload, end
+    inflate = zlib.decompressobj()
     try:
-        return zlib.decompress(payload) if length & _DEFLATED else payload, end
+        inflated = inflate.decompress(payload, _MAX_RECORD)
     except zlib.error:
         return None, end
+    return (inflated if inflate.eof else None), end

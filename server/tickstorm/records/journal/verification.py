@@ -44,8 +44,18 @@ class Report:
 def verify(game: Game, path: Path) -> Report:
     """Re-simulate a journal and compare every checksum, up to the first difference.
 
-    Raises JournalError if it is of another game or build, or there is nothing to verify.
+    Raises JournalError if it is of another game or build, if a record says what can't be repeated,
+    or there is nothing to verify.
     """
+    try:
+        return _verified(game, path)
+    except JournalError:
+        raise
+    except Exception as error:  # whole, and yet of another shape: of another build, or forged
+        raise JournalError(f"it can't be repeated ({type(error).__name__}: {error})") from error
+
+
+def _verified(game: Game, path: Path) -> Report:
     report = Report()
     world: World | None = None
     for file in segments(path):
