@@ -21,7 +21,15 @@ log = logging.getLogger("tickstorm.privileges")
 
 NOBODY = "nobody"
 
-LATE = ("encodings.idna", "numpy.ma", "numpy.random", "pprint", "sqlite3", "traceback")
+LATE = (
+    "concurrent.futures.thread",
+    "encodings.idna",
+    "numpy.ma",
+    "numpy.random",
+    "pprint",
+    "sqlite3",
+    "traceback",
+)
 """What libraries import only when they first need it."""
 
 
