@@ -3,7 +3,7 @@
  * link that others join by, and how the connection is.
  */
 
-import { create, joinById, joinOrCreate, watch } from "/tickstorm.js";
+import { create, joinById, joinOrCreate, replay, watch } from "/tickstorm.js";
 
 const NAME = "tickstorm.name"; // in localStorage
 const COLOURS = 8; // as in page.css
@@ -72,8 +72,11 @@ export async function enter(game) {
 async function arrive(game, note) {
   const id = location.hash.slice(1);
   const name = localStorage.getItem(NAME);
+  const asked = new URLSearchParams(location.search); // as an operator's page links to it
   const again = id && name && sessionStorage.getItem(`tickstorm.${game}`) === id;
   try {
+    if (asked.has("replay") && !note) return await replay(asked.get("replay"), { game });
+    if (asked.has("watch") && id && !note) return await watch(id, { game, name: name ?? "Guest" });
     if (again && !note) return await joinById(id, { game, name }); // the page was loaded again
     const { how, called } = await question(ways(id), note);
     localStorage.setItem(NAME, called);
