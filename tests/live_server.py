@@ -36,7 +36,10 @@ class LiveServer:
     """`with LiveServer(BOTS=3) as server:` — options are environment variables.
 
     ``url`` is the websocket's, ``page`` the page's; ``log()`` is all that was printed so far.
+    `command` starts another host in uWSGI's place.
     """
+
+    command = [str(Path(sys.executable).parent / "uwsgi"), "uwsgi.ini"]
 
     def __init__(self, **options: object):
         self.port = free_port()
@@ -55,7 +58,7 @@ class LiveServer:
         """Start it and wait until it ticks."""
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [str(Path(sys.executable).parent / "uwsgi"), "uwsgi.ini"],
+                self.command,
                 cwd=ROOT,
                 env=self.environ,
                 stdout=log,

@@ -1,69 +1,22 @@
 """Where uWSGI comes in: the only file that imports it.
 
-uWSGI accepts, parses HTTP and manages processes. The worker's gevent hub runs one
-greenlet per websocket and one game loop per room.
+uWSGI accepts, parses HTTP and manages processes; what the process does is in `worker.py`.
 """
 
 from __future__ import annotations
 
-import faulthandler
-import gc
-import logging
 import os
-import signal
 import sys
-from importlib import import_module
-from pathlib import Path
-from time import monotonic
 
-import gevent
-
-from .config import Config, ConfigError, load
-from .games import catalogue
-from .games.catalogue import CROWD, GameError
-from .lobby import directory, sdk, tokens
-from .lobby.lobby import Lobby
-from .lobby.node import Node
-from .lobby.pages import pages_of
-from .lobby.web import Web
-from .operate import logs, playground
-from .operate.admin import Admin
-from .operate.live import LiveRules
-from .operate.profile import Sampler
-from .operate.scrape import Scrape
-from .process import memory, privileges
-from .protocol.wire import Close
-from .records.retention import TIDY_S
-from .rooms.crowd_room import CrowdRoom
-from .transport.door import Door
-from .transport.doorkeeper import LOOK_AGAIN_S, LOOK_EVERY_S, Doorkeeper
+from . import worker
 
 try:
     import uwsgi
 except ImportError:
     sys.exit("tickstorm: tickstorm.app runs inside uWSGI: `make run`, or `uwsgi uwsgi.ini`")
 
-log = logging.getLogger("tickstorm")
-
-GC_EVERY_S = 1.0
-FULL_GC_EVERY = 600
-"""Young garbage is collected between ticks once a second, everything every ten minutes."""
-
-
 FAILED_APP = 22
 """Exit code by which uWSGI's master knows that trying again is of no use (`need-app`)."""
-
-GOODBYE_SECONDS = 0.5
-"""Time for clients to go when the server ends; only who doesn't read needs longer."""
-
-LEAVE_SECONDS = 3.0
-"""The same and the sync of journals and scores."""
-
-DRAIN_SECONDS = 4.0
-"""Before, time to hand the rooms to other nodes; with the above less than uwsgi.ini's mercy."""
-
-RECOVERY_SECONDS = 120
-"""Time for rooms to come back from their journals, until the watchdog looks at their ticks."""
 
 
 def check_uwsgi() -> None:
@@ -79,168 +32,16 @@ def check_uwsgi() -> None:
         raise RuntimeError("one worker per instance: workers share no rooms (see ARCHITECTURE.md)")
 
 
-def start() -> Web:
-    """Build everything and start the loops. Called once per worker, at import."""
-    config = load({"GAMES": _setting("games"), **os.environ})
-    logs.begin(config)
-    check_uwsgi()
-    games = catalogue.load(config.games)
-    memory.keep()
-    if config.watchdog_seconds:
-        faulthandler.dump_traceback_later(RECOVERY_SECONDS, exit=True)
-    rooms_known = directory.connect(config.directory)  # reads files that may be only root's
-    pages, _ = pages_of(games), sdk.files()  # so are these, perhaps,
-    import_module("gevent.threadpool")  # and what is imported only when it is used
-    if config.dev == "on":
-        playground.pages()
-    privileges.drop(config.run_as, config.data_dir)
-    key = tokens.load_key(config.secret, config.data_dir)
-    lobby = Lobby(config, key, games)
-    node = Node(config, key, lobby, rooms_known)
-    web = Web(config, lobby, node, uwsgi.connection_fd, pages)
-    door = Door(config.port, web.health_answer)
-    web.door = door
-    web.mounted["metrics"] = Scrape(web, config.metrics_token)
-    sampler = Sampler()
-    if config.admin_token or config.admin_look_token:
-        web.mounted["admin"] = Admin(web, config, sampler, uwsgi.connection_fd)
-    gc.callbacks.append(lobby.meters[CROWD].shared.garbage)
-    lobby.loop.after_turn = door.let_in
-    if config.dev == "on":
-        _develop(lobby, web)
-
-    def run_room(room: CrowdRoom) -> None:
-        room.after_tick = door.let_in
-        _run(room)
-
-    lobby.run_room = run_room
-    lobby.on_over = node.shut
-    if config.watchdog_seconds:  # before the first tick, for that may be the one that hangs
-        gevent.spawn(_watch, lobby, config.watchdog_seconds)
-    for room in lobby.rooms.values():
-        if isinstance(room, CrowdRoom):
-            run_room(room)
-    gevent.spawn(lobby.loop.run).link_exception(_crashed)
-    gevent.spawn(node.run).link_exception(_crashed)
-    gevent.spawn(_collect_garbage)
-    gevent.spawn(_tidy, lobby)
-    gevent.spawn(_keep_the_door, config, web)
-    gevent.spawn(_handle_signals, node, web, sampler)
-    log.info(
-        "tickstorm %s serves http://%s:%d, worker %d",
-        lobby.version, config.host, config.port, os.getpid(),
-    )  # fmt: skip
-    return web
-
-
-def _develop(lobby: Lobby, web: Web) -> None:
-    """What only a development run has."""
-    live = LiveRules(lobby)
-    served = playground.Playground(lobby, live.report)
-    live.renewed = served.renew
-    web.mounted["playground"] = served
-    gevent.spawn(live.run).link_exception(_crashed)
-
-
 def _setting(name: str) -> str:
     """A setting of ours in uwsgi.ini, or nothing."""
     value = uwsgi.opt.get(name, "")
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _run(room: CrowdRoom) -> None:
-    gevent.spawn(room.run).link_exception(_crashed)
-
-
-def _crashed(loop: gevent.Greenlet) -> None:
-    """A room without its loop is dead: let the master start a fresh worker."""
-    log.critical("a loop crashed", exc_info=loop.exc_info)
-    os._exit(1)
-
-
-def _watch(lobby: Lobby, seconds: int) -> None:
-    """End this worker, with a traceback, unless ticks go on: a hung loop is a crash.
-
-    The timer is a thread of the interpreter's own that needs no GIL. uWSGI's harakiri would
-    be another way, but in a worker that is respawned to waiting connections it gets lost.
-    """
-    while True:
-        if lobby.alive():
-            faulthandler.dump_traceback_later(seconds, exit=True)
-        gevent.sleep(min(1.0, seconds / 4))
-
-
-def _handle_signals(node: Node, web: Web, sampler: Sampler) -> None:
-    # From inside a greenlet and with the system's own call: so they take the place of the
-    # handlers that uWSGI gives to gevent's loop, of which SIGINT's ends the worker at once.
-    def leave(number: int, _frame: object) -> None:
-        if not node.leaving:  # the first signal counts
-            node.leaving = True
-            restart = number == signal.SIGHUP
-            code = Close.RESTART if restart else Close.GOING_AWAY
-            reason = "the server restarts" if restart else "the server stops"
-            gevent.spawn(_leave, node, web, code, reason)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, leave)
-
-    def profile(_number: int, _frame: object) -> None:
-        folder = Path(node.config.data_dir)
-        gevent.spawn(gevent.get_hub().threadpool.apply, sampler.toggle, (folder,))
-
-    signal.signal(signal.SIGUSR2, profile)
-
-
-def _leave(node: Node, web: Web, code: Close, reason: str) -> None:
-    """Hand the rooms to other nodes, if there are any. Tell everyone, wait until they have gone
-    and the journal is on disk, and end."""
-    lobby = node.lobby
-    if node.directory.shared:
-        node.leave(DRAIN_SECONDS)
-    began = monotonic()
-    goodbye = began + GOODBYE_SECONDS
-    lobby.close(code, reason)
-    while web.websockets and monotonic() < goodbye:
-        gevent.sleep(0.02)
-    lobby.finish()
-    while not lobby.finished and monotonic() < began + LEAVE_SECONDS:
-        gevent.sleep(0.005)
-    os._exit(0)
-
-
-def _keep_the_door(config: Config, web: Web) -> None:
-    """Requests that hang may not keep others out."""
-    seconds, limit = config.request_seconds, config.max_requests
-    doorkeeper = Doorkeeper(config.port, web.websockets, seconds, limit)
-    while True:
-        gone = doorkeeper.look(monotonic())
-        web.refused["overdue"] += gone
-        gevent.sleep(LOOK_AGAIN_S if gone else LOOK_EVERY_S)
-
-
-def _tidy(lobby: Lobby) -> None:
-    while True:
-        try:
-            lobby.tidy()
-        except Exception as error:  # whatever stands there: look again in a minute
-            log.error("journals of closed rooms can't be looked at: %r", error)
-        gevent.sleep(TIDY_S)
-
-
-def _collect_garbage() -> None:
-    """The collector runs between ticks, never in one; what was there at the start is left out."""
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    seconds = 0
-    while True:
-        gevent.sleep(GC_EVERY_S)
-        seconds += 1
-        gc.collect(2 if seconds % FULL_GC_EVERY == 0 else 1)
-
-
 try:
-    application = start()
-except (ConfigError, GameError, RuntimeError, OSError) as error:
+    config = worker.settings(_setting("games"))
+    check_uwsgi()
+    application = worker.start(config, uwsgi.connection_fd)
+except worker.Errors as error:
     print(f"tickstorm: {error}", file=sys.stderr, flush=True)
     os._exit(FAILED_APP)

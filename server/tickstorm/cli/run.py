@@ -87,6 +87,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="an option of the server; `tickstorm config` lists them",
     )
+    parser.add_argument(
+        "--server",
+        choices=("uwsgi", "pywsgi"),
+        default="uwsgi",
+        help="who accepts and parses HTTP: uWSGI, or gevent's pywsgi, in one process without uWSGI",
+    )
     parser.add_argument("--verbose", action="store_true", help="show what uWSGI says of itself")
 
 
@@ -101,7 +107,8 @@ def run(options: argparse.Namespace) -> int:
         Watch(specs).wait()
     _check_port(config)
     note = saved_files.path_for(config.data_dir, config.port)
-    server = Server(uwsgi_arguments(options, config, specs), environment, note, options.verbose)
+    arguments = pywsgi_arguments if options.server == "pywsgi" else uwsgi_arguments
+    server = Server(arguments(options, config, specs), environment, note, options.verbose)
     _say_hello(config, specs, options.dev)
     return server.serve(Watch(specs) if options.dev else None, specs)
 
@@ -167,13 +174,33 @@ def uwsgi_arguments(options: argparse.Namespace, config: Config, specs: list[str
     """The command line of the server."""
     arguments = [uwsgi(), "--ini", str(INI)]
     # A game may have modules of its own beside it, and modules are looked for here.
-    for folder in dict.fromkeys([".", *(str(Path(s).parent) for s in specs if ".py" in s)]):
+    for folder in _folders(specs):
         arguments += ["--pythonpath", folder]
     if options.bots:
-        bots = [sys.executable, "-m", "tickstorm", "bots", _address(config), "--attached",
-                "--players", str(options.bots)]  # fmt: skip
-        arguments += ["--attach-daemon2", f"cmd=exec {' '.join(bots)},stopsignal=15"]
+        bots = _bots_command(options, config)
+        arguments += ["--attach-daemon2", f"cmd=exec {bots},stopsignal=15"]
     return arguments
+
+
+def pywsgi_arguments(options: argparse.Namespace, config: Config, specs: list[str]) -> list[str]:
+    """The same without uWSGI."""
+    arguments = [sys.executable, "-m", "tickstorm.standalone"]
+    for folder in _folders(specs):
+        arguments += ["--path", folder]
+    if options.bots:
+        arguments += ["--beside", _bots_command(options, config)]
+    return arguments
+
+
+def _folders(specs: list[str]) -> list[str]:
+    """Where a game's modules are looked for."""
+    return list(dict.fromkeys([".", *(str(Path(s).parent) for s in specs if ".py" in s)]))
+
+
+def _bots_command(options: argparse.Namespace, config: Config) -> str:
+    bots = [sys.executable, "-m", "tickstorm", "bots", _address(config), "--attached",
+            "--players", str(options.bots)]  # fmt: skip
+    return " ".join(bots)
 
 
 def uwsgi() -> str:
@@ -248,7 +275,7 @@ def _say_hello(config: Config, specs: list[str], dev: bool) -> None:
 
 
 class Server:
-    """uWSGI as a child in a process group of its own: signals that we get are passed on, so that
+    """The server as a child in a process group of its own: signals that we get are passed on, so
     it hears of a Ctrl-C once, and not before we do."""
 
     def __init__(
