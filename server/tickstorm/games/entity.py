@@ -26,6 +26,10 @@ SCALAR, STEPPED, LIST, DICT = range(4)
 """How a field's changes travel: whole, as a difference of steps, or as a list of edits."""
 
 MOST_FIELDS = 32
+MOST_MASKS = 4096
+
+Change = tuple[int, str, float, int]
+"""What a patch needs of a field: ``(mode, name, steps in one, bit)``."""
 
 Audience = str | Callable[[Any, Any], bool]
 
@@ -152,15 +156,18 @@ class Kind:
         self.hidden = [field for field in self.fields if to is not None or field.to is not None]
         self.changing = [field for field in self.fields if field.bit]
         self.stepped = [field for field in self.fields if field.mode == STEPPED]
-        self._by_mask: dict[int, list[Field]] = {}
+        self.by_mask: dict[int, list[Change]] = {}  # those that were asked for, up to `MOST_MASKS`
 
-    def changed(self, mask: int) -> list[Field]:
+    def changed(self, mask: int) -> list[Change]:
         """The fields whose bits are set."""
-        found = self._by_mask.get(mask)
+        found = self.by_mask.get(mask)
         if found is None:
-            found = [field for field in self.changing if field.bit & mask]
-            if len(self._by_mask) < 4096:
-                self._by_mask[mask] = found
+            found = [
+                (field.mode, field.name, field.per_step, field.bit)
+                for field in self.changing if field.bit & mask
+            ]  # fmt: skip
+            if len(self.by_mask) < MOST_MASKS:
+                self.by_mask[mask] = found
         return found
 
     def declare(self) -> list[Any]:

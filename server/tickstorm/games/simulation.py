@@ -92,6 +92,7 @@ class Simulation:
         self.settings = settings
         self.seed = seed
         self.hz = game.room.tick_hz
+        self._dt = 1.0 / self.hz if self.hz else 0.0
         self.tick = 0
         self.time = 0.0
         self.locked = False
@@ -153,11 +154,17 @@ class Simulation:
             if self.time >= self._next_due:
                 self._run_timers()
             if self._steps and self.hz and stepping:
-                self._guard("step", None, self.room.step, 1.0 / self.hz)
+                self._step()
         except RuleError:
             raise
         except Exception as error:  # a message or a timer of other rules, after a change of them
             raise RuleError("what came in" if at is not None else "a timer", at) from error
+
+    def _step(self) -> None:
+        try:
+            self.room.step(self._dt)
+        except Exception as error:
+            raise RuleError("step", None) from error
 
     def _show(self, at: int) -> None:
         try:

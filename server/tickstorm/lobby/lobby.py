@@ -25,6 +25,7 @@ from ..protocol import names
 from ..protocol.wire import NAME_BYTES, Close, ProtocolViolation
 from ..records import journal, ledger, object_replay, replay, retention
 from ..records.files import read_json
+from ..rooms import object_intake
 from ..rooms.buckets import Buckets
 from ..rooms.census import Census
 from ..rooms.crowd_room import CrowdRoom
@@ -112,7 +113,7 @@ class Lobby:
         self.bans = Bans(Path(config.data_dir) / "bans.json")
         self.scores = Scores(Path(config.data_dir) / "scores.sqlite")
         self._ledger, self._stories = self._open_ledger()
-        pool = Pool(clock, shared_ring(config.sockets))
+        pool = Pool(clock, shared_ring(config.sockets), object_intake.hear)
         self.loop = Loop(
             pool, self._ledger, clock, config.message_rate, config.checkpoint_seconds,
             config.dev == "on", self.meters[OBJECTS],

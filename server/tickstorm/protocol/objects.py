@@ -16,24 +16,25 @@ from ..replication.patches import NOTHING, pack
 MOVE, CALL = 9, 10
 STATE, PATCH, EVENT, ANSWER, FAULT = 25, 26, 27, 28, 29
 
+NO_VALUES = msgspec.Raw()
+"""Like no input's."""
+
 _move = msgspec.msgpack.Decoder(tuple[int, int, msgspec.Raw])
 _values = msgspec.msgpack.Decoder(list[int | float | bool | str | None])
 _call = msgspec.msgpack.Decoder(tuple[int, str, list[Any], int | None])
 
 
-def decode_move(payload: bytes) -> tuple[int, bytes]:
-    """``(target tick, values)``, the values as they came: nearly always those of the last time,
-    so that they need no second look. Raises ValueError.
+decode_move = _move.decode
+"""A payload to ``(kind, target tick, values)``, the values as they came: nearly always those of
+the last time, so that they need no second look. Raises ValueError.
 
-    >>> target, values = decode_move(msgspec.msgpack.encode([MOVE, 7, [1, 0]]))
-    >>> target, decode_values(values)
-    (7, [1, 0])
-    """
-    _, target, values = _move.decode(payload)
-    return target, bytes(values)
+>>> kind, target, values = decode_move(msgspec.msgpack.encode([MOVE, 7, [1, 0]]))
+>>> target, decode_values(values)
+(7, [1, 0])
+"""
 
 
-def decode_values(values: bytes) -> list[Any]:
+def decode_values(values: msgspec.Raw) -> list[Any]:
     """The values of a MOVE. Raises ValueError."""
     return _values.decode(values)
 

@@ -58,14 +58,6 @@ def replay_of(
     return ObjectReplay(games[reel.head["game"]].game, reel, clock, version)
 
 
-class ReplaySession(ObjectSession):
-    """The viewer."""
-
-    def take(self, payload: bytes) -> None:
-        """One message. Raises ProtocolViolation."""
-        self.room.take(self, payload)
-
-
 class ObjectReplay:
     """A room for one viewer. `run` is its greenlet."""
 
@@ -90,15 +82,15 @@ class ObjectReplay:
         self._wanted: int | None = None
         self._running = True
         self._wake = Event()
-        self._session: ReplaySession | None = None
+        self._session: ObjectSession | None = None
         self._greet = self._fresh = True
         self._position = self.simulation.time
         self._tell_at = 0.0
 
     # ------------------------------------------------------------------ the viewer
 
-    def spectate(self, name: str, connection: Connection) -> ReplaySession:
-        session = ReplaySession(self, os.urandom(8).hex(), name, "", False)
+    def spectate(self, name: str, connection: Connection) -> ObjectSession:
+        session = ObjectSession(self, os.urandom(8).hex(), name, "", False)
         session.connection = connection
         connection.deadline = None
         self._session = session

@@ -111,20 +111,20 @@ class Replica:
                 at = len(out)
                 out.append(entity._id)
                 out.append(mask)
-                for field in entity.kind.changed(mask):
-                    mode = field.mode
-                    if mode == SCALAR:
-                        out.append(values[field.name])
-                    elif mode == STEPPED:
-                        now = steps(values[field.name], field.per_step)
-                        difference = now - wire[field.name]
+                kind = entity.kind
+                for mode, name, per_step, bit in kind.by_mask.get(mask) or kind.changed(mask):
+                    if mode == STEPPED:
+                        now = steps(values[name], per_step)
+                        difference = now - wire[name]
                         if difference:
-                            wire[field.name] = now
+                            wire[name] = now
                             out.append(difference)
                         else:  # within a step
-                            out[at + 1] ^= field.bit
+                            out[at + 1] ^= bit
+                    elif mode == SCALAR:
+                        out.append(values[name])
                     else:
-                        out.append(values[field.name].take_edits())
+                        out.append(values[name].take_edits())
                 if not out[at + 1]:
                     del out[at:]
             changed.clear()

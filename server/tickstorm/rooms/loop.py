@@ -1,8 +1,9 @@
 """The loop of a process: all object rooms, five phases a tick, one read and one write each.
 
 Rooms of one rate are spread over the phases of its period, so that what they send does not
-come in one burst. In each phase the loop reads every socket that has something to say, runs the
-rooms whose turn it is, and writes everything that came of it in one pass. Rooms without a tick
+come in one burst. In each phase the loop reads what the players of the rooms whose turn it is have
+said, runs these rooms while that is in the processor's cache, and writes everything that came of
+it in one pass. Rooms without a tick
 run when somebody speaks in them or a timer is due, and cost nothing else.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from select import epoll
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -84,12 +86,13 @@ class Journal(Protocol):
 class Bucket:
     """Rooms that take their turn together."""
 
-    __slots__ = ("period", "due", "rooms")
+    __slots__ = ("period", "due", "rooms", "sockets")
 
     def __init__(self, period: float, due: float):
         self.period = period
         self.due = due
         self.rooms: list[Member] = []
+        self.sockets = epoll()  # of their players: read when they are due
 
 
 class Loop:
@@ -164,6 +167,11 @@ class Loop:
             bucket.rooms.remove(room)
         self._ready.pop(room.id, None)
         self._timed.pop(room.id, None)
+
+    def sockets_of(self, room: Member) -> epoll:
+        """The set in which the sockets of its players are."""
+        bucket = self._bucket_of.get(room.id)
+        return self.pool.waiting if bucket is None else bucket.sockets
 
     def wake(self, room: Member) -> None:
         """There is something for this room to do; those with a tick do it in their tick."""
@@ -257,7 +265,7 @@ class Loop:
         """Read, run who is due, write."""
         began = perf_counter()
         now = self.last_turn_at = self.clock()
-        due: list[Member] = []
+        due: list[Bucket] = []
         late_s = 0.0
         for buckets in self._buckets.values():
             for bucket in buckets:
@@ -268,11 +276,11 @@ class Loop:
                         self.skipped += late
                         bucket.due += late * bucket.period
                     bucket.due += bucket.period
-                    due += bucket.rooms
+                    due.append(bucket)
         metrics = self.metrics
         metrics.begin(late_s)
-        if due:
-            self.pool.receive(self.pool.ticking)
+        for bucket in due:
+            self.pool.receive(bucket.sockets)
         self.pool.receive(self.pool.waiting)
         metrics.phase("read")
         if self._timed:
@@ -281,7 +289,8 @@ class Loop:
                     self._ready[id] = self.rooms[id]
         ready, self._ready = self._ready, {}
         out: list[tuple[Connection, bytes]] = []
-        for room in due:
+        turns = [room for bucket in due for room in bucket.rooms]
+        for room in turns:
             self._run(room, out)
         for room in ready.values():
             self._run(room, out)
@@ -302,8 +311,8 @@ class Loop:
             if self.rooms.get(room.id) is room:
                 self.on_end(room)
         metrics.phase("upkeep")
-        if due or ready:
-            metrics.end(lambda: _counts([*due, *ready.values()], len(out)), self.turns)
+        if turns or ready:
+            metrics.end(lambda: _counts([*turns, *ready.values()], len(out)), self.turns)
         self.turns += 1
         self._busy_s += perf_counter() - began
 
@@ -318,7 +327,9 @@ class Loop:
 
     def settle(self) -> None:
         """The process ends: every room takes in what has come and was not its turn yet."""
-        self.pool.receive(self.pool.ticking)
+        for buckets in self._buckets.values():
+            for bucket in buckets:
+                self.pool.receive(bucket.sockets)
         self.pool.receive(self.pool.waiting)
         gevent.sleep(BREATH_S)  # what is no plain frame is taken apart by the connection's greenlet
         out: list[tuple[Connection, bytes]] = []

@@ -12,12 +12,14 @@ which reads and writes for all rooms at once. Its parts:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from select import epoll
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from ..games.room import Game
 from ..games.simulation import CALL, CLOSE, LOCK, MOVE, RESULT, SET, TIME, RuleError, Simulation
+from ..protocol import objects
 from ..protocol.wire import Close, notice
 from ..replication.patches import pack
 from . import object_intake
@@ -98,6 +100,10 @@ class ObjectRoom(ObjectSeats):
     def skipped_ticks(self) -> int:
         return self.loop.skipped
 
+    @property
+    def sockets(self) -> epoll:
+        return self.loop.sockets_of(self)
+
     def wake(self) -> None:
         self.loop.wake(self)
 
@@ -138,8 +144,8 @@ class ObjectRoom(ObjectSeats):
     # ------------------------------------------------------------------ what comes in
 
     def take(self, session: ObjectSession, payload: bytes) -> None:
-        """One message of a client. Raises ProtocolViolation."""
-        object_intake.take(self, session, payload)
+        """One message of a client; what is wrong with it ends the connection."""
+        object_intake.hear([(session, payload)])
 
     def take_events(self, events: list[list[Any]]) -> None:
         """What had come, and had no turn yet, where the room was before."""
@@ -263,13 +269,16 @@ class ObjectRoom(ObjectSeats):
         if self.hz == 0:
             events.insert(0, [TIME, self.now])
             return events
-        coming = self.simulation.tick + 1
-        for session in self.live:
-            ahead = session.ahead
-            if ahead:
+        if self.steering:
+            coming = self.simulation.tick + 1
+            steering, self.steering = self.steering, []
+            for session in steering:
+                ahead = session.ahead
                 values = ahead.pop(coming, None)
                 if len(ahead) > AHEAD:
                     ahead.clear()
+                if ahead:
+                    self.steering.append(session)
                 if values is not None and values is not session.last and values != session.last:
                     session.last = values
                     events.append([MOVE, session.player, values])
@@ -305,11 +314,15 @@ class ObjectRoom(ObjectSeats):
         self.take_events(events)
         for session in self.sessions.values():
             session.ahead.clear()
-            session.raw, session.values, session.last = b"", [], None
+            session.raw, session.values, session.last = objects.NO_VALUES, [], None
             session.fresh, session.told = True, {}
             session.failures.clear()
         self.checkpoint()
         self.loop.add(self)
+        for session in self.live:  # it may take its turn with others from now on
+            if session.connection is not None:
+                self.loop.pool.remove(session.connection)
+                self.loop.pool.add(session.connection, session, self.sockets)
         if not alike:
             for session in list(self.live):
                 if session.connection is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from select import epoll
 from typing import TYPE_CHECKING, Any
 
 from ..games.room import Game
@@ -47,6 +48,7 @@ class ObjectSeats:
         self.version = ""
         self.token_for: Callable[[ObjectSession], str] = lambda session: ""
         self.waiting: list[list[Any]] = []  # events, until the room's next turn
+        self.steering: list[ObjectSession] = []  # those with inputs ahead
         for row in sessions:
             session = self._session(*row)
             session.seated = True
@@ -58,7 +60,12 @@ class ObjectSeats:
         self.waiting += [[LEAVE, id] for id in simulation.players if id not in self.by_player]
 
     def take(self, session: ObjectSession, payload: bytes) -> None:
-        """One message of a client. Raises ProtocolViolation."""
+        """One message of a client."""
+        raise NotImplementedError
+
+    @property
+    def sockets(self) -> epoll:
+        """The set in which its sockets are."""
         raise NotImplementedError
 
     def wake(self) -> None:
@@ -205,13 +212,12 @@ class ObjectSeats:
         session.connection = connection
         session.fresh, session.greet = True, resumed
         session.told = {}
-        session.ahead.clear()
         session.newest, session.last, session.slack = 0, None, None
         session.budget = self.loop.budget
         session.heard_at, session.pinged = self.loop.clock(), False
         connection.deadline = None
         self.live.append(session)
-        self.loop.pool.add(connection, session, self.hz > 0)
+        self.loop.pool.add(connection, session, self.sockets)
         self.wake()
 
     def detach(self, session: ObjectSession) -> None:
@@ -219,6 +225,7 @@ class ObjectSeats:
         if connection is not None:
             self.loop.pool.remove(connection)
             self.live.remove(session)
+            session.ahead.clear()
             session.away_since = self.loop.clock()
 
     def disconnect(self, session: ObjectSession, connection: Connection) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..protocol.wire import Close, ProtocolViolation
+from ..protocol import objects
 
 if TYPE_CHECKING:
     from ..transport.connection import Connection
-
-log = logging.getLogger("tickstorm.room")
 
 
 class Home(Protocol):
@@ -48,7 +45,7 @@ class ObjectSession:
         self.ahead: dict[int, list[Any]] = {}  # inputs by tick
         self.newest = 0
         self.last: list[Any] | None = None
-        self.raw = b""  # the newest input as it came, and its values, checked
+        self.raw = objects.NO_VALUES  # the newest input as it came, and its values, checked
         self.values: list[Any] = []
         self.slack: int | None = None
         self.budget = 0
@@ -59,14 +56,4 @@ class ObjectSession:
 
     def take(self, payload: bytes) -> None:
         """One message from the client; what is wrong with it ends the connection."""
-        connection = self.connection
-        if connection is None:
-            return  # it has left, or lost its place to a newer connection
-        try:
-            self.room.take(self, payload)
-        except ProtocolViolation as violation:
-            connection.close(violation.code, violation.reason)
-        except Exception:  # one client's trouble is not to become another's
-            log.exception("room %s: a message of %s", self.room.id, self.name,
-                          extra={"player": self.player})  # fmt: skip
-            connection.close(Close.INTERNAL, "the server failed")
+        self.room.take(self, payload)

@@ -1,8 +1,8 @@
 """The sockets of all object rooms of a process: read by one loop, written in one pass.
 
-There are two sets. Sockets of rooms with a tick are read when one of them is due. Those of
-rooms without one wait in an epoll set whose own descriptor is one watcher of the hub: so
-thousands of silent players cost nothing, and the first byte wakes the loop.
+Sockets are in sets. Those of rooms that take their turn together are in one, which is read just
+before. Those of rooms without a tick wait in an epoll set whose own descriptor is one watcher of
+the hub: so thousands of silent players cost nothing, and the first byte wakes the loop.
 
 Whole, short, unfragmented binary frames, which is nearly everything that clients send, are
 unmasked here; anything else goes through the connection's codec in its own greenlet.
@@ -23,12 +23,15 @@ from .uring import Ring
 
 log = logging.getLogger("tickstorm.sockets")
 
-READ_SIZE = 4096
+READ_SIZE, MORE_BYTES = 4096, 1 << 16
 MANY = 32
 """From so many sockets on, they are read, or written, by one system call where io_uring can be
 had."""
 
-READ_AT_ONCE = 256
+READ_AT_ONCE, ROW_SIZE = 512, 256 + 64
+"""Sockets, and bytes of each, that are read by one system call: as much as stays in the cache. Rows
+that are no power of two bytes apart don't fall onto one another there."""
+
 SHORT = 120
 """Payloads up to this size are unmasked together, for all sockets that were read at once."""
 
@@ -47,23 +50,35 @@ class Client(Protocol):
         """One message. It never raises: what is wrong ends the connection."""
 
 
-class Pool:
-    """Connections by descriptor. `ring`: for writing many at once, or None."""
+def take_each(said: list[tuple[Client, bytes]]) -> None:
+    """Messages, each with whoever said it."""
+    for client, payload in said:
+        client.take(payload)
 
-    def __init__(self, clock: Callable[[], float], ring: Ring | None = None):
+
+class Pool:
+    """Connections by descriptor. `ring`: for reading and writing many at once, or None; `hear`
+    takes what many said at once, with who said it, and never raises."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        ring: Ring | None = None,
+        hear: Callable[[list[tuple[Any, bytes]]], None] = take_each,
+    ):
         self.clock = clock
-        self.ticking, self.waiting = epoll(), epoll()
+        self.waiting = epoll()
         self._ring = ring
         self._clients: dict[int, tuple[Connection, Client, Any]] = {}
-        self._rows = np.empty((READ_AT_ONCE if ring else 0, READ_SIZE), np.uint8)
+        self.hear = hear
+        self._rows = np.empty((READ_AT_ONCE if ring else 0, ROW_SIZE), np.uint8)
         self.bytes_sent = self.frames_sent = self.bytes_received = 0
 
     def __len__(self) -> int:
         return len(self._clients)
 
-    def add(self, connection: Connection, client: Client, ticking: bool) -> None:
-        """From now on it is read here."""
-        poll = self.ticking if ticking else self.waiting
+    def add(self, connection: Connection, client: Client, poll: epoll) -> None:
+        """From now on it is read here, whenever this set is."""
         self._clients[connection.fd] = (connection, client, poll)
         poll.register(connection.fd, EPOLLIN)
         connection.read_by_tick()
@@ -75,8 +90,8 @@ class Pool:
             del self._clients[connection.fd]
             found[2].unregister(connection.fd)
 
-    def receive(self, poll: Any) -> None:
-        """Give what has come to its clients."""
+    def receive(self, poll: epoll) -> None:
+        """Give what has come in this set to its clients."""
         now = self.clock()
         ready = poll.poll(0, 1024)
         if self._ring is not None and len(ready) >= MANY:
@@ -94,6 +109,8 @@ class Pool:
                 continue
             except OSError:
                 data = b""
+            if len(data) == READ_SIZE:
+                data += self._more(connection)
             self._take(connection, client, data, now)
 
     def _take(self, connection: Connection, client: Client, data: bytes, now: float) -> None:
@@ -110,42 +127,43 @@ class Pool:
 
     def _receive_at_once(self, ring: Ring, ready: list[tuple[int, int]], now: float) -> None:
         """Read all of these, and unmask those who said exactly one short thing."""
-        found = [self._clients.get(fd) for fd, _ in ready]
-        known = [client for client in found if client is not None]
+        clients = self._clients
+        known = [clients[fd] for fd, _ in ready if fd in clients]
         count = len(known)
-        if not count:
-            return
         rows = self._rows[:count]
         got = ring.receive(np.array([c[0].fd for c in known], np.int32), rows)
         sizes = rows[:, 1] & 0x7F
         single = (rows[:, 0] == 0x82) & (rows[:, 1] >= 0x80) & (sizes <= SHORT) & (got == sizes + 6)
+        self.bytes_received += int(got[single].sum())
         width = int(sizes[single].max(initial=0))
         data = (rows[:, 6 : 6 + width] ^ rows[:, _KEY_OF_BYTE[:width]]).tobytes()
         ends = np.where(single, np.arange(count) * width + sizes, -1).tolist()
-        # All is taken out of the rows before anybody acts on it.
-        others = {
-            i: rows[i, : max(0, int(got[i]))].tobytes()
-            for i in np.flatnonzero(~single).tolist()
-            if -int(got[i]) not in (11, 4)  # EAGAIN, EINTR
-        }
+        said: list[tuple[Client, bytes]] = []
+        others = []
         at = 0
         for i, (connection, client, _) in enumerate(known):
             end = ends[i]
-            if self._clients.get(connection.fd) is not known[i]:  # gone, by what another said
-                if end >= 0:
-                    others[i] = rows[i, : int(got[i])].tobytes()
-                if i in others:
-                    connection.hand_over(others[i])
-            elif end < 0:
-                if i in others:
-                    self._take(connection, client, others[i], now)
-            elif connection.plain:
+            if end >= 0 and connection.plain:
                 client.heard_at = now
-                self.bytes_received += end - at + 6
-                client.take(data[at:end])
-            else:
-                self._take(connection, client, rows[i, : int(got[i])].tobytes(), now)
+                said.append((client, data[at:end]))
+            elif -int(got[i]) not in (11, 4):  # EAGAIN, EINTR
+                others.append((known[i], rows[i, : max(0, int(got[i]))].tobytes()))
             at += width
+        self.hear(said)
+        for (connection, client, poll), taken in others:
+            if len(taken) == ROW_SIZE:
+                taken += self._more(connection)
+            if clients.get(connection.fd) == (connection, client, poll):
+                self._take(connection, client, taken, now)
+            else:  # gone, by what another said
+                connection.hand_over(taken)
+
+    def _more(self, connection: Connection) -> bytes:
+        """The rest of what was too long to be read at first."""
+        try:
+            return connection.recv(MORE_BYTES)
+        except OSError:  # no more, or the next read will say what is wrong
+            return b""
 
     def _split(self, connection: Connection, client: Client, data: bytes) -> None:
         at, size = 0, len(data)
