@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from tickstorm.games.messages import messages_of
 from tickstorm.games.settings import choose, setting
 from tickstorm.games.world import WorldSettings
 
@@ -54,6 +55,7 @@ __all__ = [
     "declaration",
     "link",
     "load_world",
+    "messages",
     "name",
     "page",
     "services",
@@ -66,6 +68,7 @@ title = "Arena"
 services = ("board", "bots", "chat", "feed", "heat", "scores")
 page = Path(__file__).parent.parent / "clients" / "web"
 link = "?room="
+messages = messages_of(World)
 settings = {
     "size": setting(4096, low=2048, high=31744, help="side of the square world, units"),
     "orbs": setting(-1, low=-1, high=60000, help="orbs lying about; -1: by area"),

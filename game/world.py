@@ -8,6 +8,9 @@ from zlib import crc32
 import numpy as np
 
 from tickstorm.games.chance import chance
+from tickstorm.games.checks import whole
+from tickstorm.games.messages import message
+from tickstorm.games.speaker import Sent, Speaker
 from tickstorm.games.world import KindView
 
 from .chances import HUE
@@ -21,11 +24,14 @@ MIN_SHOTS, MAX_SHOTS, SHOTS_EACH = 1024, 32_768, 18
 """Shots that can fly in a room: 8 for each player, but so many at least, unless fewer players can't
 have more: a ship fires 3 at once, 6 times in a shot's life."""
 
+SIGHT = 1400
+"""How far a mark is seen, units along each axis."""
+
 DROPS_EACH = 48
 """Orbs of wrecks that can lie about for each player, at most."""
 
 
-class World:
+class World(Speaker):
     """A room, a pure function of its settings, its seed and the calls it gets, whoever else is in
     its sea.
 
@@ -61,6 +67,7 @@ class World:
         lying = min(2 * orbs + 4 * players, orbs + DROPS_EACH * players, 65_535) if orbs else 1
         shots = min(SHOTS_EACH * players, max(MIN_SHOTS, 8 * players), MAX_SHOTS)
         self.capacity = players
+        self.outbox: list[Sent] = []
         self.size = size
         self.seed = seed
         self.orb_count = min(orbs, lying)
@@ -127,6 +134,14 @@ class World:
         row, shots = slot + self.base, self.shots
         shots.release(np.flatnonzero(shots.present & (shots.owner == row)))
         self.ships.release(np.array([row]))
+
+    @message(per_second=1)
+    def emote(self, slot: int, mark: int = whole(0, 5)) -> None:
+        """A mark over the player's ship, for those who are near."""
+        ships, span = self.ships, self.ships.span(self.room)
+        x, y = ships.full("x")[span], ships.full("y")[span]
+        near = (np.abs(x - x[slot]) < SIGHT) & (np.abs(y - y[slot]) < SIGHT)
+        self.send("emote", slot, mark, to=np.flatnonzero(near & ships.full("present")[span]))
 
     def place(self, slot: int, x: float, y: float) -> None:
         """Put a living ship somewhere else at once, standing still: for everyone a new entity.

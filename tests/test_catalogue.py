@@ -10,7 +10,7 @@ from tickstorm.games import catalogue
 from tickstorm.games.catalogue import CROWD, GameError
 
 PARTS = (
-    "from game import services, settings, KINDS, SELF, COMMAND, STEP_COMMAND\n"
+    "from game import services, settings, messages, KINDS, SELF, COMMAND, STEP_COMMAND\n"
     "from game import declaration, checksum, clamp\n"
 )
 WHOLE = PARTS + "from game import create_world, load_world\n"
@@ -42,7 +42,7 @@ def test_a_game_is_found_by_its_file_and_by_an_attribute(tmp_path):
         ("nosuchgame", "there is no module 'nosuchgame'"),
         ("nosuch.py", "there is no file nosuch.py"),
         ("game:nothing", "no 'nothing' in it"),
-        ("json", "no game, for it has no name, title, services, settings, KINDS"),
+        ("json", "no game, for it has no name, title, services, settings, messages, KINDS"),
         ("game,game", "two games are named 'arena'"),
     ],
 )

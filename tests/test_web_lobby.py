@@ -44,6 +44,18 @@ def test_a_private_room_is_made_in_one_page_and_joined_by_its_link_in_another(se
     assert server.health()["rooms"] == 2
 
 
+def test_a_mark_is_shown_over_the_ship_to_those_near_it(server, visit):
+    ada, bob = (visit(f"{server.page}?name={name}&mute&autojoin") for name in ("Ann", "Ben"))
+    slot = playing(ada)
+    playing(bob)
+    shown = f"() => window.tickstorm.renderer.emotes.get({slot})?.text"
+    ada.keyboard.press("3")
+    for page in (ada, bob):  # a world of 2048 units: wherever they are, they see each other or not
+        near = "() => window.tickstorm.client.scene.ships.count === 2"
+        if page is ada or page.evaluate(near):
+            page.wait_for_function(f"() => ({shown})() === '!'")
+
+
 def test_the_list_shows_public_rooms_with_live_counts_and_one_flies_from_it(server, visit):
     _, room = api(
         server.page,

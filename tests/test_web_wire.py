@@ -125,7 +125,6 @@ def test_bin_fields_come_as_bytes_of_every_header_size(page):
         msgpack.packb([21, 1.0, 5]) + b"\x00",
         msgpack.packb([21, "now", 5]),
         msgpack.packb([21, 1.0]),
-        msgpack.packb([99]),
         msgpack.packb({"type": 21}),
         msgpack.packb([22, 0, b"bytes"]),
         b"\x93\x16\x00\xa2\xff\xfe",
@@ -142,6 +141,10 @@ def test_what_does_not_fit_the_protocol_is_refused_with_a_wire_error(page, data)
         encoded(data),
     )
     assert refused == "refused"
+
+
+def test_what_a_later_server_says_is_taken_and_nobody_has_to_know_it(page):
+    assert decode_in_page(page, msgpack.packb([99, "news"])) == [99, "news"]
 
 
 def test_the_head_brings_the_own_ship_to_the_last_bit(page):

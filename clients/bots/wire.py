@@ -98,7 +98,7 @@ _FIELDS: dict[int, tuple[str, tuple[type | tuple[type, ...], ...]]] = {
 
 
 def decode(data: bytes) -> list:
-    """One message from the server as ``[type, field, …]``, its shape checked.
+    """One message from the server as ``[type, field, …]``, its shape checked if it is known.
 
     >>> decode(msgpack.packb([PONG, 1.5, 77]))
     [21, 1.5, 77]
@@ -111,7 +111,7 @@ def decode(data: bytes) -> list:
         raise WireError(f"not an array that starts with a type: {message!r:.80}")
     kind, fields = message[0], message[1:]
     if kind not in _FIELDS:
-        raise WireError(f"unknown message type {kind}")
+        return message  # of a later version of the server: whoever doesn't know it skips it
     name, types = _FIELDS[kind]
     if kind == NOTICE and len(fields) == 3:
         types += (str,)

@@ -11,6 +11,9 @@ import { Interpolation } from "./smooth.js";
 
 const WELCOME = 16;
 const SNAPSHOT = 17;
+const CALL = 10;
+const EVENT = 27;
+const ANSWER = 28;
 const FAULT = 29;
 
 export class Crowd {
@@ -29,6 +32,8 @@ export class Crowd {
   #tickHz;
   #slot;
   #check;
+  #answer;
+  #messages = {}; // the game's own
   #idle = {}; // the input of a player who does nothing
   #input = {};
   #seq = 0;
@@ -37,9 +42,10 @@ export class Crowd {
 
   /**
    * `send(bytes)`; `on`: the room's listeners; `check`: of values; `clocks`: `[InputClock, PlaybackClock]`; `rttMs()`;
-   * `onState(tick, now)`: a snapshot is there.
+   * `onState(tick, now)`: a snapshot is there; `answer(request, ok, value)`: to a request.
    */
-  constructor({ send, on, check, clocks, rttMs, onState }) {
+  constructor({ send, on, check, clocks, rttMs, onState, answer }) {
+    this.#answer = answer;
     this.#check = check;
     this.#send = send;
     this.#on = on;
@@ -62,6 +68,8 @@ export class Crowd {
       case FEED: this.#on.call("event feed", rest[0]); break;
       case BOARD: this.#on.call("event board", rest[0], rest[1]); break;
       case CHATTED: this.#on.call("event chat", rest[0], rest[1]); break;
+      case EVENT: this.#on.call(`event ${rest[0]}`, ...rest[1]); break;
+      case ANSWER: this.#answer(...rest); break;
       case FAULT: import("./fault.js").then(({ show }) => show(rest[0])); break;
       // What a later version of the server says is not for us.
     }
@@ -79,6 +87,7 @@ export class Crowd {
     this.#tickHz = welcome.tick_hz;
     this.#slot = welcome.slot;
     this.rules = welcome.rules ?? {};
+    this.#messages = welcome.messages ?? {};
     this.#world = new World(this.#schema);
     this.#encoder = new InputEncoder(this.#schema.command);
     const [InputClock, PlaybackClock] = this.#clocks; // by order: their names are shorter there
@@ -138,10 +147,21 @@ export class Crowd {
     this.#input = { ...this.#idle, ...input };
   }
 
-  /** A line of chat, or where a spectator looks: a slot, or x and y. */
-  say(name, args) {
-    if (name !== "chat" && name !== "look") throw new Error(`a crowd takes chat and look, not ${name}`);
-    this.#send(pack([name === "chat" ? CHAT : LOOK, ...args]));
+  /** A line of chat, where a spectator looks (a slot, or x and y), or a message of the game's. */
+  say(name, args, request = null) {
+    if (name === "chat" || name === "look") {
+      this.#send(pack([name === "chat" ? CHAT : LOOK, ...args]));
+      return;
+    }
+    const declared = this.#messages[name];
+    if (!declared) {
+      throw new Error(`the game has no message ${name}, but ${["chat", "look", ...Object.keys(this.#messages)].join(", ")}`);
+    }
+    if (args.length > declared.length) {
+      throw new Error(`${name} takes ${declared.length} arguments, not ${args.length}`);
+    }
+    declared.forEach(([field, ...type], at) => this.#check(`${name} ${field}`, args[at], ...type));
+    this.#send(pack([CALL, name, args, request]));
   }
 
   stop() {

@@ -254,7 +254,7 @@ export class Room {
   #call(name, args, id) {
     if (this.status === "closed") throw new Error(`${name}: the room was left`);
     if (this.#crowd) {
-      this.#crowd.say(name, args);
+      this.#crowd.say(name, args, id);
       return;
     }
     const { messages } = this.#welcome.declaration;
@@ -265,7 +265,7 @@ export class Room {
     declared.forEach(([field, ...type], at) => check(`${name} ${field}`, args[at], ...type));
     const bytes = pack([CALL, name, args, id]);
     if (this.status === "playing" && this.#connection.send(bytes)) return;
-    if (this.#waiting.length >= MOST_UNSENT) throw new Error(`${name}: too much waits to be sent`);
+    if (this.#waiting.length >= MOST_UNSENT) throw new Error(`${name}: too much waits`);
     this.#waiting.push(bytes);
   }
 
@@ -377,6 +377,7 @@ export class Room {
       this.#crowd = new Crowd({
         send: (bytes) => this.#connection.send(bytes), on: this.#on, check, onState,
         clocks: [InputClock, PlaybackClock], rttMs: () => this.#rttMs,
+        answer: this.#answer.bind(this),
       });
       for (const message of early) this.#crowd.receive(...message);
     }).catch((error) => {
@@ -474,7 +475,7 @@ export class Room {
     if (!request) return;
     this.#requests.delete(id);
     clearTimeout(request.timer);
-    if (good) request.resolve(this.#state.lookUp(value));
+    if (good) request.resolve(this.#state?.lookUp(value) ?? value);
     else request.reject(new Error(value));
   }
 

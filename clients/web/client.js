@@ -40,8 +40,8 @@ import { Prediction } from "./prediction.js";
 import { Shots } from "./shots.js";
 import { Stats } from "./stats.js";
 import {
-  BOARD, CHATTED, FEED, HEAT, NOTICE, NO_SLACK, NO_SLOT, PONG, SNAPSHOT, SPECTATOR, WELCOME,
-  InputEncoder, compile, encodeChat, encodeLook, encodeReplay, decode, readHead,
+  BOARD, CHATTED, EVENT, FEED, HEAT, NOTICE, NO_SLACK, NO_SLOT, PONG, SNAPSHOT, SPECTATOR, WELCOME,
+  InputEncoder, compile, encodeCall, encodeChat, encodeLook, encodeReplay, decode, readHead,
 } from "./wire.js";
 import { World } from "/tickstorm/columns.js";
 
@@ -66,6 +66,7 @@ export class Client {
   #session = null;
   #input = { move: 0, aim: 0, buttons: 0, fireFor: 0 };
   #lastFrame = NaN;
+  #listeners = new Map(); // by event
 
   /**
    * @param {{url: string, name?: string, onStatus?: (status: any) => void, storage?: Pick<Storage, "getItem" | "setItem" | "removeItem">,
@@ -106,6 +107,16 @@ export class Client {
 
   chat(text) {
     this.#connection.send(encodeChat(text));
+  }
+
+  /** A message of the game's own. */
+  say(name, ...args) {
+    this.#connection.send(encodeCall(name, args));
+  }
+
+  /** Call `listener` with the values of each event of this name. */
+  on(name, listener) {
+    this.#listeners.set(name, listener);
   }
 
   /** As a spectator: look at a ship (its slot) or at a place (x, y). */
@@ -159,6 +170,7 @@ export class Client {
         break;
       case CHATTED: keep(scene.chat, { name: message[1], text: message[2] }); break;
       case NOTICE: keep(scene.notices, message[2]); break;
+      case EVENT: this.#listeners.get(message[1])?.(...message[2]); break;
       case HEAT:
         scene.heat.width = message[1];
         scene.heat.cells = message[2].slice();

@@ -102,6 +102,7 @@ function join(name, { url, ticket, room }) {
       },
     },
   });
+  client.on("emote", (slot, mark) => renderer.emote(slot, mark, performance.now() / 1000));
   window.tickstorm.client = client;
   hud.reset();
   renderer.particles.clear();
@@ -258,6 +259,8 @@ addEventListener("keydown", (event) => {
   } else if (event.code === "Escape") {
     event.preventDefault();
     openSettings();
+  } else if (/^Digit[1-6]$/.test(event.code) && !watching) {
+    client?.say("emote", Number(event.code.slice(5)) - 1);
   } else if (event.code === "KeyM") {
     settings.set("muted", !settings.get("muted"));
   }

@@ -21,6 +21,8 @@ const CROWDED = 50; // more ships in sight than this, and only the near ones are
 const NAMED_REACH = 420;
 const POINTED = 20; // with more ships around nobody needs to be shown the way
 const STRIPS_PER_FRAME = 2; // turned hulls that are baked at once, without a hitch
+const EMOTES = ["♥", "★", "!", "?", "☺", "☠"]; // keys 1 to 6
+const EMOTE_S = 2.5;
 const HEAT_OWN = 900; // heat nearer than this is one's own, or is seen anyway
 const SAFE_OWN = 18; // hue buckets for colour-blind safe drawing: blue against orange
 const SAFE_OTHER = 3;
@@ -64,7 +66,13 @@ export class Renderer {
     this.hurt = 0; // 0..1
     this.ratio = 1;
     this.level = LEVELS.high;
+    this.emotes = new Map(); // by slot: what is shown over a ship, and until when, s
     this.parts = { sky: 0, orbs: 0, trails: 0, shots: 0, ships: 0, particles: 0, marks: 0 }; // ms
+  }
+
+  /** Show a mark over the ship in `slot`; `seconds`: as in `draw`. */
+  emote(slot, mark, seconds) {
+    this.emotes.set(slot, { text: EMOTES[mark] ?? "", until: seconds + EMOTE_S });
   }
 
   /** Fit the canvas to the window. `level`: one of LEVELS. */
@@ -187,6 +195,7 @@ export class Renderer {
     lap("particles");
     this.drawArcs(scene.ships, scene.self, marks);
     this.drawLabels(scene.ships, leader);
+    this.drawEmotes(scene.ships, seconds);
     if (marks) this.drawPointers(scene);
     this.drawHurt(dt);
     lap("marks");
@@ -415,6 +424,38 @@ export class Renderer {
       const label = sprites.label(ships.name[i], (flags & BOT) !== 0);
       ctx.drawImage(label, Math.round(x - label.width / 2), Math.round(y + 33 * scale));
     }
+  }
+
+  /** A ring with a mark in it, which pops up over a ship and fades. */
+  drawEmotes(ships, seconds) {
+    const { ctx, camera, emotes } = this;
+    if (!emotes.size) return;
+    ctx.textAlign = "center";
+    ctx.textBaseline = "middle";
+    for (let i = 0; i < ships.count; i++) {
+      const emote = emotes.get(ships.id[i]);
+      if (!emote || (ships.flags[i] & ALIVE) === 0) continue;
+      const left = emote.until - seconds;
+      if (left <= 0) {
+        emotes.delete(ships.id[i]);
+        continue;
+      }
+      const size = 21 * camera.scale * Math.min(1, (EMOTE_S - left) * 6 + 0.3);
+      const x = ships.x[i] * camera.scale - camera.left;
+      const y = ships.y[i] * camera.scale - camera.top - 64 * camera.scale;
+      ctx.globalAlpha = Math.min(1, left * 2);
+      ctx.fillStyle = "rgb(8 12 28 / .8)";
+      ctx.strokeStyle = STROKES[this.bucket(ships.hue[i], i === ships.ownIndex)];
+      ctx.lineWidth = 2.5 * camera.scale;
+      ctx.beginPath();
+      ctx.arc(x, y, size, 0, 2 * Math.PI);
+      ctx.fill();
+      ctx.stroke();
+      ctx.fillStyle = "#fff";
+      ctx.font = `600 ${Math.round(size * 1.25)}px system-ui, sans-serif`;
+      ctx.fillText(emote.text, x, y + size * 0.06);
+    }
+    ctx.globalAlpha = 1;
   }
 
   /** Chevrons at the rim: ships just out of sight or, when nobody is near, where someone is. */

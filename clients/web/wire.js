@@ -5,7 +5,7 @@
 
 import { BOARD, CHAT, CHATTED, FEED, HEAT, LOOK } from "/tickstorm/columns.js";
 import {
-  NOTICE, PONG, REPLAY, REPLAYING, SNAPSHOT, WELCOME,
+  CALL, EVENT, NOTICE, PONG, REPLAY, REPLAYING, SNAPSHOT, WELCOME,
 } from "/tickstorm/messages.js";
 import { WireError, pack, unpack } from "/tickstorm/msgpack.js";
 
@@ -29,6 +29,11 @@ export function encodeReplay(speed, tick) {
   return pack([REPLAY, speed, tick]);
 }
 
+/** CALL: a message of the game's own, with its arguments. */
+export function encodeCall(name, args) {
+  return pack([CALL, name, args, null]);
+}
+
 // ---------------------------------------------------------------- server to client
 
 /** Types of each message's fields after its type. */
@@ -42,16 +47,19 @@ const SHAPES = new Map([
   [NOTICE, ["number", "string"]],
   [HEAT, ["number", "bin"]],
   [REPLAYING, ["number", "number", "number", "number"]],
+  [EVENT, ["string", "array"]],
 ]);
 
 const NOTICE_WITH_URL = ["number", "string", "string"];
 
-/** One message from the server, `[type, field, …]`, its shape checked. */
+/** One message from the server, `[type, field, …]`, its shape checked. What a later version of the
+ * server says comes as it is: whoever doesn't know it skips it. */
 export function decode(bytes) {
   const message = unpack(bytes);
-  if (!Array.isArray(message) || !SHAPES.has(message[0])) {
+  if (!Array.isArray(message) || !Number.isInteger(message[0])) {
     throw new WireError("not a message of this protocol");
   }
+  if (!SHAPES.has(message[0])) return message;
   const moves = message[0] === NOTICE && message.length === 4;
   const shape = moves ? NOTICE_WITH_URL : SHAPES.get(message[0]);
   if (message.length !== 1 + shape.length || !shape.every((s, i) => fits(message[i + 1], s))) {

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from .games.checks import DeclarationError, choice, flag, number, text, whole
 from .games.entity import Entity, Player, synced
-from .games.room import Input, Refuse, Room, message
+from .games.messages import Refuse, message
+from .games.room import Input, Room
 from .games.settings import setting
 
 if TYPE_CHECKING:

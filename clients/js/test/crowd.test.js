@@ -130,7 +130,7 @@ test("the feed, the board and chat are events; a spectator looks about", async (
   room.send("look", 10, 20);
   room.send("chat", "hi");
   assert.deepEqual([socket.of(LOOK), socket.of(CHAT)], [[[LOOK, 10, 20]], [[CHAT, "hi"]]]);
-  assert.throws(() => room.send("jump"), /takes chat and look, not jump/);
+  assert.throws(() => room.send("jump"), /no message jump, but chat, look/);
   await pause(120);
   assert.equal(socket.of(INPUT).length, 0);
 });
@@ -144,4 +144,23 @@ test("after a drop it goes on with another world", async (t) => {
   again.say(full(300));
   assert.deepEqual([room.status, room.tick, room.columns("dot").count], ["playing", 300, 2]);
   await until(() => again.of(INPUT).length > 1);
+});
+
+test("messages of the game's own are checked and sent; events and answers come back", async (t) => {
+  const messages = { emote: [["mark", "int", 0, 5]], ask: [] };
+  const [room, socket] = await crowd(t, undefined, { messages });
+  const heard = [];
+  room.on("emote", (slot, mark) => heard.push([slot, mark]));
+  room.send("emote", 4);
+  assert.deepEqual(socket.sent.at(-1), [10, "emote", [4], null]);
+  socket.say([27, "emote", [9, 4]]);
+  assert.deepEqual(heard, [[9, 4]]);
+  const answer = room.request("ask");
+  const [, name, , id] = socket.sent.at(-1);
+  assert.equal(name, "ask");
+  socket.say([28, id, true, 42]);
+  assert.equal(await answer, 42);
+  assert.throws(() => room.send("emote", 9), /emote mark/);
+  assert.throws(() => room.send("sing"), /no message sing, but chat, look, emote, ask/);
+  socket.say([99, "of a later version"]);
 });

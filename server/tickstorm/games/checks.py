@@ -14,6 +14,7 @@ Values are checked by `msgspec`, in C, before a rule sees them.
 
 from __future__ import annotations
 
+import inspect
 import re
 import types
 import typing
@@ -26,6 +27,15 @@ from msgspec import Meta
 
 class DeclarationError(TypeError):
     """A game declares something that can't be; the message names the place and what can."""
+
+
+def place_of(thing: Any) -> str:
+    """``file.py:12`` of a class or a function."""
+    try:
+        line = inspect.getsourcelines(thing)[1]
+        return f"{inspect.getsourcefile(thing)}:{line}"
+    except (OSError, TypeError):
+        return getattr(thing, "__module__", "?")
 
 
 @dataclass(frozen=True)

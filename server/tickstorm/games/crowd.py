@@ -31,11 +31,13 @@ from typing import Any, ClassVar
 import msgpack
 import numpy as np
 
-from .checks import Check, DeclarationError
+from .checks import Check, DeclarationError, place_of
 from .game import SERVICES
 from .kind import Column, Kind, fields_of, names_of
-from .room import Input, place_of
+from .messages import messages_of
+from .room import Input
 from .settings import Setting, choose, settings_of
+from .speaker import Sent, Speaker
 from .table import Table
 from .world import KindView, WorldSettings
 
@@ -54,7 +56,7 @@ DTYPE = re.compile(r"[ui][124]|f4|S[1-9]\d*")
 NO_INPUT = np.dtype([("spare", "u1")])
 
 
-class World:
+class World(Speaker):
     """A world of columns: derive from it, and say what is in it and how it moves.
 
     A room has an instance. Each kind is a table under its name (``self.dot.x``); the first kind is
@@ -144,6 +146,7 @@ class CrowdGame:
         self.title = world.title or world.__name__
         self.place = place_of(world)
         self.settings = settings_of(world)
+        self.messages = messages_of(world)
         self.size, self.capacity, self.tick_hz = world.size, world.capacity, world.tick_hz
         self.KINDS = tuple(world.kinds)
         written = [
@@ -361,7 +364,7 @@ class Running:
         self.rules_of = rules = game.world()
         engine = {
             **chosen, "_running": self, "tick": 0, "dt": 1 / tick_hz, "tick_hz": tick_hz,
-            "size": self.size, "capacity": players,
+            "size": self.size, "capacity": players, "outbox": [],
             "random": np.random.Generator(np.random.PCG64(seed)),
         } | self.tables  # fmt: skip
         vars(rules).update(engine)
@@ -403,6 +406,13 @@ class Running:
         for name in names_of(self.game.COMMAND):
             check = self.game.checks.get(name)
             getattr(self.players, name)[slots] = check.default if check else 0
+
+    def call(self, slot: int, name: str, values: list[Any]) -> tuple[Any, str | None]:
+        return self.rules_of.call(slot, name, values)
+
+    @property
+    def outbox(self) -> list[Sent]:
+        return self.rules_of.outbox
 
     # A tick.
 

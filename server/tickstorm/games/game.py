@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from .kind import Kind
+from .messages import Message
 from .settings import Setting
 from .world import World, WorldSettings
 
@@ -30,6 +31,7 @@ class Game(Protocol):
     COMMAND: np.dtype  # what a client may intend for one tick
     services: tuple[str, ...]  # of SERVICES, those that its rooms have
     settings: dict[str, Setting]  # what may be chosen when a room is created
+    messages: dict[str, Message]  # what clients may say beside their inputs
     STEP_COMMAND: np.dtype  # what `World.step` takes: ``slot``, ``seq`` and the intent
 
     if TYPE_CHECKING:  # a module is one too, and mypy does not see its hash
@@ -58,7 +60,7 @@ lines of chat, `World.feed` for all, how many are where, and all-time scores (of
 in SELF, and perhaps ``streak``)."""
 
 EXPORTS = (
-    "name", "title", "services", "settings", "KINDS", "SELF", "COMMAND", "STEP_COMMAND",
+    "name", "title", "services", "settings", "messages", "KINDS", "SELF", "COMMAND", "STEP_COMMAND",
     "declaration", "checksum", "clamp", "create_world", "load_world",
 )  # fmt: skip
 """The names that a crowd game must have."""

@@ -24,29 +24,21 @@ import inspect
 import random
 import sys
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, overload
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
-from .checks import Arguments, Check, DeclarationError
+from .checks import Arguments, Check, DeclarationError, place_of
 from .entity import Audience, Entity, Field, Kind, Player
+from .messages import declared, messages_of
 from .settings import Setting, choose, settings_of
 
 HOOKS = ("on_create", "on_join", "on_drop", "on_return", "on_leave", "on_close", "on_auth")
 
-MESSAGES_PER_SECOND = 20.0
-MESSAGE_BYTES = 4096
-
 E = TypeVar("E", bound=Entity)
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Refuse(Exception):
-    """Raised by a rule to say no, with the reason: a request is answered with it, a join refused.
-    What the rule changed before stays: refuse first."""
 
 
 class Input:
@@ -66,40 +58,6 @@ class Input:
                     f"{place_of(cls)}: {cls.__name__}.{name} needs a check, such as whole(-1, 1)"
                 )
         cls.arguments = Arguments(cls.__name__.lower(), fields)
-
-
-@dataclass(frozen=True)
-class Message:
-    """A method that clients may call. `per_second`: for each player, twice as many at once;
-    `most_bytes`: of the whole message."""
-
-    name: str
-    arguments: Arguments
-    per_second: float
-    most_bytes: int
-
-
-@overload
-def message(function: F) -> F: ...
-@overload
-def message(*, per_second: float = ..., most_bytes: int = ...) -> Callable[[F], F]: ...
-
-
-def message(
-    function: Any = None,
-    *,
-    per_second: float = MESSAGES_PER_SECOND,
-    most_bytes: int = MESSAGE_BYTES,
-) -> Any:
-    """Clients may call this method. Its first argument is the player; the others are checked
-    against their annotations and defaults before it is called. What it returns answers a
-    `request`."""
-
-    def mark(function: Any) -> Any:
-        function._message = (float(per_second), int(most_bytes))
-        return function
-
-    return mark if function is None else mark(function)
 
 
 @dataclass(frozen=True)
@@ -270,15 +228,6 @@ def _check_hooks(cls: type[Room]) -> None:
             raise DeclarationError(f"{place_of(value)}: {cls.__name__}.{name} is no hook{hint}")
 
 
-def place_of(thing: Any) -> str:
-    """``file.py:12`` of a class or a function."""
-    try:
-        line = inspect.getsourcelines(thing)[1]
-        return f"{inspect.getsourcefile(thing)}:{line}"
-    except (OSError, TypeError):
-        return getattr(thing, "__module__", "?")
-
-
 def _source_of(room: type[Room]) -> str:
     """The file that the rules are in, as it was when they were loaded; "" if they are in none."""
     try:
@@ -307,7 +256,7 @@ class Game:
         self.has_hidden = any(kind.hidden for kind in self.kinds)
         self.settings: dict[str, Setting] = settings_of(room)
         self.input = room.input.arguments if room.input is not None else None
-        self.messages = dict(self._messages())
+        self.messages = messages_of(room)
         self.events = {
             name: Arguments(f"event {name}", dict(fields)) for name, fields in room.events.items()
         }
@@ -382,35 +331,6 @@ class Game:
                 "player or an entity"
             )
 
-    def _messages(self) -> Iterable[tuple[str, Message]]:
-        for name in dir(self.room):
-            function = getattr(self.room, name, None)
-            marks = getattr(function, "_message", None)
-            if marks is None or function is None:
-                continue
-            where = f"{place_of(function)}: {self.room.__name__}.{name}"
-            try:
-                parameters = list(inspect.signature(function, eval_str=True).parameters.values())
-            except NameError as error:
-                raise DeclarationError(f"{where}: {error}") from None
-            if len(parameters) < 2:
-                raise DeclarationError(f"{where}: a message takes self and the player at least")
-            fields: dict[str, Any] = {}
-            for parameter in parameters[2:]:
-                if isinstance(parameter.default, Check):
-                    fields[parameter.name] = parameter.default
-                elif parameter.annotation is inspect.Parameter.empty:
-                    raise DeclarationError(
-                        f"{where}: {parameter.name} needs a type, such as `{parameter.name}: int`"
-                    )
-                else:
-                    fields[parameter.name] = parameter.annotation
-            try:
-                arguments = Arguments(name, fields)
-            except DeclarationError as error:
-                raise DeclarationError(f"{where}: {error}") from None
-            yield name, Message(name, arguments, *marks)
-
     def declaration(self) -> dict[str, Any]:
         """What clients receive; PROTOCOL.md describes it."""
         kinds = [kind.declare() for kind in self.kinds]
@@ -419,10 +339,7 @@ class Game:
             "game": self.name,
             "kinds": kinds,
             "input": self.input.declare() if self.input else None,
-            "messages": {
-                name: [row[:4] for row in found.arguments.declare()]
-                for name, found in self.messages.items()
-            },
+            "messages": declared(self.messages),
             "events": {
                 name: [row[:2] for row in found.declare()] for name, found in self.events.items()
             },

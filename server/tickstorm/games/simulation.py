@@ -19,7 +19,8 @@ import msgpack
 
 from ..replication.patches import REFERENCE, TUPLE, Replica, keep, pack
 from .entity import DICT, LIST, Entity, Field, Player, SyncedDict, SyncedList
-from .room import Game, Refuse, Room
+from .messages import Refuse
+from .room import Game, Room
 
 JOIN, DROP, RETURN, LEAVE, CALL, MOVE, RESULT, CLOSE, TIME, LOCK, SET = range(11)
 """Events, as lists that begin with their type:
@@ -266,11 +267,8 @@ class Simulation:
         self, index: int, player: Player, name: str, values: list[Any], request: int | None
     ) -> None:
         found = self.game.messages[name]
-        arguments = found.arguments.fresh(values)
-        function = getattr(self.room, name)
-        fields = [getattr(arguments, field) for field in found.arguments.names]
         try:
-            result = self._guard(f"message {name}", index, function, player, *fields)
+            result = self._guard(f"message {name}", index, found.call, self.room, player, values)
         except Refuse as no:
             self.answers.append(Answer(player.id, request, b"", str(no) or "refused"))
             return

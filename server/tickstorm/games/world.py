@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from .speaker import Sent
+
 
 @dataclass(frozen=True)
 class WorldSettings:
@@ -60,6 +62,13 @@ class World(Protocol):
     def leave(self, slot: int, silent: bool = False) -> None:
         """Take a player and what is theirs out of the world; `silent`: without any rule for it,
         for that has raised."""
+
+    @property
+    def outbox(self) -> list[Sent]:
+        """What the world has sent (see `speaker.Speaker`), until somebody takes it out."""
+
+    def call(self, slot: int, name: str, values: list[Any]) -> tuple[Any, str | None]:
+        """A player's message, checked: what the rule returned, and why it refused, or None."""
 
     def step(self, commands: np.ndarray) -> None:
         """Advance one tick. `commands`: STEP_COMMAND[m], at most one row per slot;

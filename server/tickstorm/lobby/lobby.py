@@ -16,7 +16,8 @@ import gevent
 from .. import __version__
 from ..config import Config
 from ..games.catalogue import CROWD, OBJECTS, Catalogue, Entry, GameError
-from ..games.room import Identity, Refuse, identify
+from ..games.messages import Refuse
+from ..games.room import Identity, identify
 from ..games.settings import choose
 from ..games.simulation import RuleError, Simulation
 from ..games.watched import Watched

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from ..replication.patches import NOTHING, pack
+from .wire import CALL as CALL
 
-MOVE, CALL = 9, 10
+MOVE = 9
 STATE, PATCH, EVENT, ANSWER, FAULT = 25, 26, 27, 28, 29
 
 NO_VALUES = msgspec.Raw()

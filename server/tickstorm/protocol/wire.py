@@ -22,6 +22,8 @@ NAME_BYTES = 20
 HELLO, INPUT, CHAT, PING, LEAVE, SYNC, LOOK, REPLAY = range(1, 9)
 WELCOME, SNAPSHOT, FEED, BOARD, CHATTED, PONG, NOTICE, HEAT, REPLAYING = range(16, 25)
 
+CALL = 10
+
 FLAG_FULL, FLAG_SHED, FLAG_SPECTATOR = 1, 2, 4
 NO_SLACK = -128
 
@@ -73,6 +75,7 @@ _FIELDS: dict[int, tuple[type | tuple[type, ...], ...]] = {
     LEAVE: (),
     SYNC: (),
     REPLAY: ((int, float), (int, type(None))),
+    CALL: (str, list, (int, type(None))),
 }
 
 

@@ -19,11 +19,13 @@ from time import monotonic
 from typing import Any
 
 import gevent
+import msgpack
 import numpy as np
 
 from ..config import Config
 from ..games.game import Game
 from ..games.kind import names_of
+from ..games.messages import declared
 from ..games.world import World
 from ..protocol import names, objects, wire
 from ..protocol.layout import layout_of
@@ -73,6 +75,9 @@ run that are ready: gevent looks at sockets and timers after some fifty of such 
 
 STALLED_AFTER_S = 2.0
 """Without a tick for so long, the room is not alive."""
+
+FAILURES = 2
+"""A player whose message makes the same rule raise so often is let go."""
 
 AGAIN_S = 10.0
 """A room whose tick fails twice within so many seconds of its own time is given up."""
@@ -214,6 +219,7 @@ class CrowdRoom:
         self._record(tick)
         metrics.phase("history")
         self._announce(tick)
+        self._deliver()
         self._look_after(tick)
         metrics.phase("upkeep")
         due = self._due(tick)
@@ -755,6 +761,8 @@ class CrowdRoom:
             self.resync(session)
         elif kind == wire.LOOK:
             self.look(session, *fields)
+        elif kind == wire.CALL:
+            self._call(session, *fields)
         elif kind == wire.REPLAY:
             self.control(*fields)
         else:
@@ -774,9 +782,62 @@ class CrowdRoom:
             "size": self.world.size,
             "cell": self.cell_size,
             "grace_s": self.config.grace_seconds,
+            "messages": declared(self.game.messages),
             "settings": self.settings,
             "rules": self.world.rules(),
         }
+
+    def _call(self, session: Session, name: str, values: list, request: int | None) -> None:
+        """A message of the game's own. Waits while the room is handed over, or goes back."""
+        found = self.game.messages.get(name)
+        if found is None:
+            raise ProtocolViolation(Close.MALFORMED, f"there is no message {name[:40]!r}")
+        try:
+            found.check(values, len(msgpack.packb(values)))
+        except ValueError as error:
+            raise ProtocolViolation(Close.MALFORMED, str(error)[:100]) from None
+        if session.spectator:
+            self._answer(session, request, None, "spectators only watch")
+            return
+        if not found.afford(session.buckets, self.clock()):
+            self.metrics.count["messages_dropped"] += 1
+            self._answer(session, request, None, "not so fast")
+            return
+        while self.held and self._running:
+            gevent.sleep(BREATH_S)
+        if session.id not in self.sessions or not self._running:
+            return
+        try:
+            self._answer(session, request, *self.world.call(session.slot, name, values))
+        except Exception as error:
+            self._failed(f"message {name}", error)
+            self._answer(session, request, None, "the rule failed")
+            count = session.failures[name] = session.failures.get(name, 0) + 1
+            if count >= FAILURES and session.connection is not None:
+                session.connection.close(Close.INTERNAL, f"{name} failed again")
+            return
+        self._past.events.append([session.slot, name, values])
+
+    def _answer(
+        self, session: Session, request: int | None, value: Any, refused: str | None
+    ) -> None:
+        if request is not None and session.connection is not None:
+            session.connection.push(objects.answer(request, msgpack.packb(value), refused))
+
+    def _deliver(self) -> None:
+        """What the rules have sent: to everyone beside the snapshots, or to some at once."""
+        outbox = self.world.outbox
+        for name, packed, to in outbox:
+            frame = objects.event(name, packed)
+            if to is None:
+                self._broadcast(frame)
+                continue
+            table = self.seats
+            for seat in np.flatnonzero(table.connected & np.isin(table.looks_at, to)).tolist():
+                connection = self.connections[seat]
+                assert connection is not None, "its seat says that it is connected"
+                connection.push(frame)
+        outbox.clear()
 
     def _chat(self, session: Session, text: str) -> None:
         if "chat" not in self.game.services:

@@ -120,19 +120,10 @@ def _call(
         if request is not None:
             room.answer(session, request, b"", "spectators only watch")
         return
-    if size > found.most_bytes:
-        raise ValueError(f"{name}: {size} bytes, {found.most_bytes} are allowed")
-    found.arguments.convert(values)
-    now = room.loop.clock()
-    bucket = session.buckets.get(name)
-    if bucket is None:
-        bucket = session.buckets[name] = [2 * found.per_second, now]
-    bucket[0] = min(2 * found.per_second, bucket[0] + (now - bucket[1]) * found.per_second)
-    bucket[1] = now
-    if bucket[0] < 1 or len(room.waiting) >= EVENTS:
+    found.check(values, size)
+    if len(room.waiting) >= EVENTS or not found.afford(session.buckets, room.loop.clock()):
         room.dropped += 1
         if request is not None:
             room.answer(session, request, b"", "not so fast")
         return
-    bucket[0] -= 1
     room.put([CALL, session.player, name, values, request])

@@ -57,4 +57,5 @@ class Past:
             world.step(commands)
             gevent.sleep(BREATH_S)
         apply(world, self.events)
+        world.outbox.clear()  # it was sent
         return world

@@ -61,6 +61,8 @@ class Session:
     address: str = ""  # whose seat it is; empty for nobody's (see `census.py`)
     chat_credit: float = CHAT_BURST
     chat_at: float = 0.0
+    buckets: dict[str, list[float]] = field(default_factory=dict)  # of messages: [credit, when]
+    failures: dict[str, int] = field(default_factory=dict)  # of messages
 
     @property
     def spectator(self) -> bool:

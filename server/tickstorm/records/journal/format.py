@@ -12,9 +12,9 @@ is a msgpack array::
     [TICK, tick, events, commands, checksum, columns]
 
 * `events`, in the order in which they happened before the step: a join is
-  ``[slot, name, bot, session]``, a leave ``[slot]``, and ``[slot, SILENT]`` if the rule for it
-  raised and was left out. A checkpoint's own events came after the step of its tick (there are
-  some only where a journal was closed, or a rule raised);
+  ``[slot, name, bot, session]``, a leave ``[slot]``, or ``[slot, SILENT]`` if the rule for it
+  raised and was left out, a message ``[slot, name, values]``. A checkpoint's own events came
+  after the step of its tick (there are some only where a journal was closed, or a rule raised);
 * `commands`: the rows of STEP_COMMAND that `World.step` was given, as they were;
 * `checksum`: `World.checksum()` after the step; `columns`: a CRC-32 per published column
   (see `column_checksums`);

@@ -20,12 +20,14 @@ log = logging.getLogger("tickstorm.journal")
 
 
 def apply(world: World, events: list[list]) -> None:
-    """Repeat joins and leaves. Raises JournalError if a player gets another slot."""
+    """Repeat joins, leaves and messages. Raises JournalError if a player gets another slot."""
     for event in events:
         if len(event) == 1:
             world.leave(event[0])
         elif len(event) == 2:
             world.leave(event[0], silent=True)
+        elif len(event) == 3:
+            world.call(*event)
         else:
             slot, name, bot, _ = event
             got = world.join(name, bot)
@@ -38,6 +40,7 @@ def step(game: Game, world: World, record: list) -> None:
     _, _, events, commands, *_ = record
     apply(world, events)
     world.step(np.frombuffer(commands, game.STEP_COMMAND))
+    world.outbox.clear()  # it was for those who were there
 
 
 def repeat(game: Game, checkpoint: list, ticks: list[list]) -> tuple[World, list[list]]:
@@ -57,6 +60,8 @@ def repeat(game: Game, checkpoint: list, ticks: list[list]) -> tuple[World, list
                       record[1], error)  # fmt: skip
             return repeat(game, checkpoint, ticks[:i])
         for event in record[2]:
+            if len(event) == 3:  # a message
+                continue
             slot = event[0]
             playing.pop(slot, None)
             if len(event) > 2:
