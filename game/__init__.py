@@ -39,7 +39,7 @@ from .schema import (
     checksum,
     declaration,
 )
-from .sea import MOST_ROOMS, Sea
+from .sea import MOST_ROOMS, SMALL_PLAYERS, SMALL_SIZE, Sea
 from .world import World, load_world
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "clamp",
     "cost",
     "create_sea",
+    "shares_sea",
     "create_world",
     "declaration",
     "link",
@@ -92,9 +93,15 @@ def clamp(commands: np.ndarray) -> None:
     commands["spare"] = 0
 
 
+def shares_sea(wanted: WorldSettings) -> bool:
+    """Is a room of these settings so small that it is cheaper as one of many?"""
+    chosen = choose(settings, {}) | wanted.chosen
+    return wanted.players <= SMALL_PLAYERS and chosen["size"] <= SMALL_SIZE
+
+
 def create_sea(tick_hz: int) -> Sea:
     """Columns for many small rooms of this tick rate."""
-    return Sea(Rules.at(tick_hz, 4096), 64, 1024, 4096, MOST_ROOMS)
+    return Sea(Rules.at(tick_hz, SMALL_SIZE), 64, 1024, 4096, MOST_ROOMS)
 
 
 def create_world(wanted: WorldSettings, seed: int, sea: Sea | None = None) -> World:

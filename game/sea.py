@@ -91,6 +91,9 @@ MOST_SQUARES = 64  # along a side, for the largest room
 MOST_ROOMS = 640
 """Rooms in one sea: their cells are told apart by 16 bits (`grid.py`)."""
 
+SMALL_PLAYERS, SMALL_SIZE = 64, 4096
+"""Rooms with at most so many players, in worlds of at most so many units a side, share a sea."""
+
 FIRST_TICK = 1 << 32
 """Of a sea of many rooms: more than any room's own tick, so that none of its ticks is ever 0,
 which in columns stands for never."""
@@ -104,6 +107,7 @@ class Sea:
         there can be; more than one are put into berths that tables grow for (`open_room`)."""
         alone = rooms == 1
         self.alone = alone
+        self.size = rules.size
         self.tick = 0 if alone else FIRST_TICK
         self.common = rules
         self.rooms = Rooms(rooms)

@@ -17,7 +17,7 @@ from tests.io_uring import WAYS
 from tests.raw_client import frame
 from tickstorm.replication.snapshot import Bodies, Snapshots
 from tickstorm.transport import sockets as module
-from tickstorm.transport.sockets import INPUTS_READ, open_sockets
+from tickstorm.transport.sockets import INPUTS_READ, Ahead, open_sockets
 from tickstorm.transport.uring import Ring
 
 INPUT = INPUTS.start + bytes(range(INPUTS.size - 2))
@@ -172,7 +172,7 @@ def test_each_gets_what_is_for_everyone_and_then_its_own_snapshot(crowd):
     for ahead in (b"", b"\x82\x05hello"):
         made = snapshots([1, 0, 300, 0, 70, 0, 2000], rng)
         seats = np.array([6, 0, 1, 5, 4, 3, 2])
-        taken = crowd.sockets.send(seats, ahead, made)
+        taken = crowd.sockets.send(seats, Ahead.alike(ahead, len(seats)), made)
         assert taken.tolist() == (made.size + len(ahead)).tolist()
         for i, seat in enumerate(seats.tolist()):
             assert crowd.theirs[seat].recv(1 << 16) == ahead + made.one(i)
@@ -182,7 +182,7 @@ def test_a_dead_socket_is_an_error_of_its_own_only(crowd):
     crowd = crowd(4)
     crowd.connections[1].sock.shutdown(socket.SHUT_WR)
     made = snapshots([100, 0, 100, 0], random.Random(SEED))
-    taken = crowd.sockets.send(np.arange(4), b"", made)
+    taken = crowd.sockets.send(np.arange(4), Ahead.alike(b"", 4), made)
     assert taken[1] == -errno.EPIPE
     assert taken[[0, 2, 3]].tolist() == made.size[[0, 2, 3]].tolist()
 
@@ -202,7 +202,11 @@ def test_whatever_full_sockets_take_is_reported_to_the_byte(crowd):
         # Some are larger than all that a socket can hold: of those it takes a part.
         made = snapshots([rng.randrange(rng.choice([5000, 5000, 200_000])) for _ in seats], rng)
         for i, (seat, taken) in enumerate(
-            zip(seats.tolist(), crowd.sockets.send(seats, ahead, made).tolist(), strict=True)
+            zip(
+                seats.tolist(),
+                crowd.sockets.send(seats, Ahead.alike(ahead, len(seats)), made).tolist(),
+                strict=True,
+            )
         ):
             whole = ahead + made.one(i)
             assert -errno.EAGAIN == taken or 0 < taken <= len(whole), f"{taken}, seed {SEED}"

@@ -112,6 +112,7 @@ def start(
     for room in lobby.rooms.values():
         if isinstance(room, CrowdRoom):
             run_room(room)
+    lobby.small.start_all()
     gevent.spawn(lobby.loop.run).link_exception(_crashed)
     gevent.spawn(node.run).link_exception(_crashed)
     gevent.spawn(_collect_garbage)

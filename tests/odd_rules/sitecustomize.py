@@ -2,6 +2,7 @@
 
 * One that never ends: HANG_WITH names a ship in whose presence a step hangs, from HANG_AT
   ticks on; HANG_ONCE is a file that is written first, and if it is there already nothing hangs.
+* One that raises: RAISE_WITH names a ship in whose presence each step does.
 * One that takes long: SLOW_MS is what each step takes in addition, in worlds of SLOW_SIZE.
 """
 
@@ -13,7 +14,28 @@ import time
 
 
 class Patch(importlib.abc.MetaPathFinder):
+    def raising(self, name):
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        sys.meta_path.insert(0, self)
+        execute = spec.loader.exec_module
+
+        def execute_and_patch(module):
+            execute(module)
+            step = module.Sea.step
+
+            def odd_step(sea, commands):
+                step(sea, commands)
+                raising_rule(sea)
+
+            module.Sea.step = odd_step
+
+        spec.loader.exec_module = execute_and_patch
+        return spec
+
     def find_spec(self, name, path=None, target=None):
+        if name == "game.sea" and "RAISE_WITH" in os.environ:
+            return self.raising(name)
         if name != "game.world":
             return None
         sys.meta_path.remove(self)
@@ -35,6 +57,11 @@ class Patch(importlib.abc.MetaPathFinder):
         return spec
 
 
+def raising_rule(sea) -> None:
+    if os.environ["RAISE_WITH"].encode() in sea.ships.name:
+        raise RuntimeError("a rule that no game should have")
+
+
 def hanging_rule(world) -> None:
     once = os.environ.get("HANG_ONCE")
     if "HANG_AT" not in os.environ or world.tick < int(os.environ["HANG_AT"]):
@@ -54,5 +81,5 @@ def slow_rule(world) -> None:
             pass
 
 
-if "HANG_AT" in os.environ or "SLOW_MS" in os.environ:
+if {"HANG_AT", "SLOW_MS", "RAISE_WITH"} & set(os.environ):
     sys.meta_path.insert(0, Patch())

@@ -27,6 +27,7 @@ from ..protocol.wire import NAME_BYTES, Close, ProtocolViolation
 from ..records import journal, ledger, object_replay, replay, retention
 from ..records.files import read_json
 from ..rooms import object_intake
+from ..rooms.archipelago import IslandRoom
 from ..rooms.buckets import Buckets
 from ..rooms.census import Census
 from ..rooms.crowd_room import CrowdRoom
@@ -43,6 +44,7 @@ from ..transport.sockets import shared_ring
 from . import settings, tokens
 from .directory import RoomInfo
 from .settings import encodable, of_node
+from .small_rooms import SmallRooms
 
 log = logging.getLogger("tickstorm.lobby")
 
@@ -122,6 +124,8 @@ class Lobby:
         # It knows rooms by a protocol; all that it has were given to it here.
         self.loop.on_end = self._ended  # type: ignore[assignment]
         self.on_over: Callable[[str, Close, str], None] = self.shut
+        self.small = SmallRooms(config, self._writer, clock, self.meters[CROWD])
+        self.small.run = lambda archipelago: self.run_room(archipelago)
         self._open_before()
 
     def open(
@@ -142,6 +146,8 @@ class Lobby:
         self._remember()
         if isinstance(room, ObjectRoom):
             self.loop.add(room)
+        elif isinstance(room, IslandRoom):
+            self.small.start(room.archipelago)
         else:
             self.run_room(room)
         return room
@@ -244,12 +250,24 @@ class Lobby:
         self, entry: Entry, room_id: str, info: RoomInfo, state: dict | None
     ) -> CrowdRoom:
         game, config = entry.game, info.settings.config(self.config)
-        chosen = choose(game.settings, info.settings.settings)
-        settings = WorldSettings(config.tick_hz, config.max_players, chosen)
+        settings = self._world_settings(info)
         header = journal.header_of(game, room_id, settings, self.config.seed)
         folder = journal.folder_of(self.config.data_dir, room_id)
-        lock = journal.lock(folder) if self._writer is not None else None
+        small = self.small.fit(game, settings) and not info.keep
+        alone = not small or bool(journal.segments(folder))  # has it a journal of its own?
+        lock = journal.lock(folder) if alone and self._writer is not None else None
         back = journal.recover(game, folder, header) if lock is not None and state is None else None
+        if small:
+            if back is not None:  # of a time when it was no small one
+                state = {"world": back.world.dump(), "sessions": back.sessions}
+            if lock is not None:
+                lock.close()
+            island = self.small.open(
+                room_id, config, game, settings, state, scores=self.scores, census=self.census
+            )
+            island.settings = settings.chosen
+            island.on_end = self._ended
+            return island
         if state is not None:
             world, sessions = game.load_world(state["world"]), state["sessions"]
             log.info("room %s goes on at tick %d with %d players", room_id, world.tick,
@@ -265,9 +283,14 @@ class Lobby:
             room_id, config, game, world, self.clock, kept, sessions, self.scores, self.census,
             self.meters[CROWD],
         )  # fmt: skip
-        room.settings = chosen
+        room.settings = settings.chosen
         room.on_end = self._ended
         return room
+
+    def _world_settings(self, info: RoomInfo) -> WorldSettings:
+        game, config = self.games[info.settings.game].game, info.settings.config(self.config)
+        chosen = choose(game.settings, info.settings.settings)
+        return WorldSettings(config.tick_hz, config.max_players, chosen)
 
     def shut(self, room_id: str, code: Close, reason: str, url: str | None = None) -> None:
         """Close a room; its players are told, and where to go instead if that is known."""
@@ -327,6 +350,15 @@ class Lobby:
     def _open_before(self) -> None:
         """Open the rooms that were open before a crash, and the server's own."""
         infos = read_json(self._notes, noted_rooms) or {}
+        self.small.restore(
+            {
+                id: (self.games[info.settings.game].game, self._world_settings(info))
+                for id, info in infos.items()
+                if info.settings.game in self.games
+                and not info.keep
+                and self.games[info.settings.game].kind != OBJECTS
+            }
+        )
         if self.config.directory == "memory":
             self.open(self.default_id)
         for id, info in infos.items():
@@ -639,10 +671,15 @@ class Lobby:
         """Each room may use what the others leave of the process's time, and a share by its
         players at least; one that wants more sheds its own load, and the others' ticks stay on
         time. So rooms that strangers open and leave empty take nothing from a full one."""
-        rooms = list(self.rooms.values())
-        fair = shares([room.busy for room in rooms], [room.weight for room in rooms])
-        for room, share in zip(rooms, fair, strict=True):
-            room.shedding.allow(share)
+        together: dict[Any, list[AnyRoom]] = {}  # those that shed their load together
+        for room in self.rooms.values():
+            together.setdefault(room.shedding, []).append(room)
+        fair = shares(
+            [sum(room.busy for room in rooms) for rooms in together.values()],
+            [sum(room.weight for room in rooms) for rooms in together.values()],
+        )
+        for shedding, share in zip(together, fair, strict=True):
+            shedding.allow(share)
 
     def tidy(self) -> None:
         """Give the journals of closed rooms their end."""
@@ -674,6 +711,7 @@ class Lobby:
             self._ledger.close()
         for room in self.rooms.values():
             room.finish()
+        self.small.close()
         if self._writer is not None:
             self._writer.stop()
         self.scores.stop()

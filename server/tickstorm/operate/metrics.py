@@ -193,7 +193,7 @@ def totals(web: Web) -> dict[str, Counter[str]]:
     """By kind of room: what open rooms and those of before have counted."""
     lobby, pool = web.lobby, web.lobby.loop.pool
     found = {kind: Counter(meter.gone) for kind, meter in lobby.meters.items()}
-    for room in lobby.rooms.values():
+    for room in (*lobby.rooms.values(), *lobby.small.archipelagos):
         found[room.kind].update(room.totals())
     found[OBJECTS].update(
         skipped=lobby.loop.skipped,

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic, thread_time
 from typing import Any, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import gevent
 import numpy as np
@@ -32,13 +32,16 @@ from ..rooms.seats import NEVER
 from ..rooms.session import Session
 from ..transport.connection import Connection
 from . import journal
-from .journal import CHECKPOINT, HEADER, JournalError
+from .journal import CHECKPOINT, HEADER, JournalError, shared
 from .journal.format import check, read_one, skim
 
 log = logging.getLogger("tickstorm.replay")
 
 MOST_SEGMENTS = 12
 """Segments in a reel, the newest ones: two hours at most."""
+
+EXTRACTS, MOST_EXTRACTS = "extracts", 20
+"""The folder of small rooms' journals that were taken out to be watched, and how many are kept."""
 
 SLOWEST, FASTEST = 0.1, 8.0
 """Bounds of the speed. At 8, a snapshot spans 8 ticks, well within the ring of baselines."""
@@ -295,9 +298,26 @@ def paths_of(name: str, data_dir: str) -> list[Path]:
     found = journal.segments(journal.folder_of(data_dir, room))
     if segment:
         found = [path for path in found if path.stem == segment]
+    found = found or _of_small_room(room, Path(data_dir) / shared.FOLDER)
     if not found:
         raise JournalError(f"there is no replay {name!r}")
     return found
+
+
+def _of_small_room(room: str, folder: Path) -> list[Path]:
+    """What the journal of all small rooms has of this one, as a segment of its own."""
+    if not any(record[0] == shared.OPEN and record[1] == room for record in shared.records(folder)):
+        return []
+    path = folder / EXTRACTS / f"{quote(room, safe='')}{journal.SUFFIX}"
+    path.parent.mkdir(exist_ok=True)
+    for old in sorted(path.parent.iterdir(), key=lambda file: file.stat().st_mtime)[
+        :-MOST_EXTRACTS
+    ]:
+        old.unlink(missing_ok=True)
+    fresh = path.with_suffix(".new")
+    shared.extract(folder, room, fresh)
+    fresh.replace(path)
+    return [path]
 
 
 def game_of(paths: list[Path], games: Catalogue) -> Game:

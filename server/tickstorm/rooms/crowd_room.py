@@ -32,23 +32,21 @@ from ..protocol.layout import layout_of
 from ..protocol.wire import NO_SLOT, Close, ProtocolViolation
 from ..records.journal import SILENT, Journal
 from ..replication import snapshot
-from ..replication.history import RING, KindHistory
+from ..replication.history import RING
 from ..replication.interest import CELL_SIZE, Grid
 from ..replication.snapshot import Snapshots
 from ..services.announcements import ANNOUNCEMENTS
 from ..services.scores import Score, Scores
 from ..transport.connection import Connection
-from ..transport.sockets import open_sockets
+from ..transport.sockets import Ahead
 from . import inputs
 from .buckets import Buckets
 from .census import YIELD_S, Census
-from .inputs import InputBuffer
+from .deck import Deck
 from .meter import Meter
-from .metrics import Metrics
 from .past import Past
-from .seats import NEVER, Seats
+from .seats import NEVER
 from .session import CHAT_BURST, Session
-from .shedding import Shedding
 from .ticker import Ticker
 
 log = logging.getLogger("tickstorm.room")
@@ -103,10 +101,11 @@ class CrowdRoom:
         scores: Scores | None = None,
         census: Census | None = None,
         meter: Meter | None = None,
+        deck: Deck | None = None,
     ):
         """`sessions`: players that are in `world` already, as in a checkpoint of the journal.
         `census`: whose seats they are, of all rooms of the process; `meter`: what its crowds
-        count together."""
+        count together; `deck`: what its ticks work on, where it shares that with others."""
         self.id = id
         self.config = config
         self.game = game
@@ -134,27 +133,24 @@ class CrowdRoom:
             announce for name, announce in ANNOUNCEMENTS.items() if name in game.services
         ]
         self._scores = scores if "scores" in game.services else None
-        self.metrics = Metrics(meter, id)
-        self.shedding = Shedding(config.tick_hz)
         self.sessions: dict[str, Session] = {}
         self._away: dict[str, Session] = {}  # of players, who has been away the longest first
         self._census = census or Census()
         self.players = 0
         self.last_tick_at = clock()
         self._ticker = Ticker(config.tick_hz, clock())
-        self.seats = Seats(config.max_players + config.max_spectators)
-        self.connections: list[Connection | None] = [None] * self.seats.count
-        self.inputs = InputBuffer(self.seats.count, self.layout.input_row)
+        if deck is None:
+            grid = Grid(world.size)
+            seats = config.max_players + config.max_spectators
+            deck = Deck(config, self.layout, world.view(), grid, seats, meter, id)
+        self.metrics, self.shedding = deck.metrics, deck.shedding
+        self.seats, self.inputs = deck.seats, deck.inputs
+        self.connections, self.sockets = deck.connections, deck.sockets
+        self.grid = deck.grid
+        self._histories = deck.histories
+        self._waiting = deck.waiting
         self._queue: list[tuple[int, bytes]] = []
-        self.grid = Grid(world.size)
-        views = world.view()
-        self._histories = [
-            KindHistory(kind, len(view.present), self.grid)
-            for kind, view in zip(game.KINDS, views, strict=True)
-        ]
-        self.sockets = open_sockets(config.sockets, self.connections, self.layout.input_frame)
         self._public: list[bytes] = []
-        self._waiting: set[Connection] = set()  # with bytes that have yet to go out
         self._joins, self._joined_at = 0.0, clock()
         self._lines = Buckets(CHAT_LINES_S, CHAT_LINES, clock)
         self._lines_of = Buckets(ADDRESS_LINES_S, ADDRESS_LINES, clock)
@@ -316,13 +312,13 @@ class CrowdRoom:
     def _await_cure(self) -> None:
         """Time stands still until the author has saved other rules; clients are heard."""
         self._read(self.world.tick + 1)
-        for connection in self.sockets.readers.values():
+        for connection in self.here():
             connection.nudge()
         self.last_tick_at = self.clock()
 
     def _tell_fault(self, text: str) -> None:
         """The author sees the traceback in the page, too."""
-        for connection in self.sockets.readers.values():
+        for connection in self.here():
             connection.push(objects.fault(text))
             connection.nudge()
 
@@ -377,10 +373,10 @@ class CrowdRoom:
             self._close(seat, Close.FLOOD, "too many messages")
         table.heard[seats] = tick
         self.metrics.count["inputs"] += len(rows)
-        self.inputs.put(tick, seats, rows)
+        self.inputs.put(tick, seats, rows, table.epoch[seats])
         seats, rows = self.inputs.take(tick)
         slots = table.slot[seats]
-        playing = slots != NO_SLOT
+        playing = (slots != NO_SLOT) & ~table.held[seats]
         table.acted[seats] = tick
         table.played[seats] = True
         return inputs.commands(self.game, slots[playing], rows[playing])
@@ -407,7 +403,8 @@ class CrowdRoom:
     def encode(self, tick: int, due: np.ndarray) -> Snapshots:
         """Each due seat's snapshot: a start of its own, and a body that it may share."""
         table = self.seats
-        cell = self.grid.viewer_cell(table.cell[due], *self._eyes(due))
+        x, y = self._eyes(due)
+        cell = self.grid.viewer_cell(table.cell[due], x, y, self._numbers(due))
         table.cell[due] = cell
         age = tick - table.baseline_tick[due]
         groups, member_of = snapshot.group(cell, age, table.baseline_cell[due])
@@ -424,7 +421,7 @@ class CrowdRoom:
         own[watching] = np.zeros(1, own.dtype)
 
         starts = self.layout.starts(len(due))
-        starts.heads["tick"] = tick
+        starts.heads["tick"] = tick - table.epoch[due]
         starts.heads["ack_seq"] = np.maximum(self.inputs.applied[due], 0)
         starts.heads["slack"] = self.inputs.slack[due]
         starts.heads["flags"] = flags
@@ -439,6 +436,21 @@ class CrowdRoom:
     def _send(self, tick: int, due: np.ndarray, snapshots: Snapshots) -> None:
         """Write each snapshot without blocking, after what is for everyone. The baseline
         moves only for those whose socket took the snapshot's first byte."""
+        ahead = self._ahead(due)
+        taken = self.sockets.send(due, ahead, snapshots)
+        for i in np.flatnonzero(taken != snapshots.size + ahead.size).tolist():
+            connection = self.connections[due[i]]
+            self._cut_short(connection, int(taken[i]), ahead.one(i), snapshots.one(i))
+            self.seats.tailing[due[i]] = bool(connection.tail)
+        begun = taken > ahead.size
+        self.seats.pay(tick, due[begun], snapshots.size[begun], self.config.tick_hz)
+        self.metrics.count["snapshots"] += int(np.count_nonzero(begun))
+        self.metrics.count["bytes"] += int(taken[taken > 0].sum())
+        self.seats.commit(tick, due, begun)
+
+    def _ahead(self, due: np.ndarray) -> Ahead:
+        """What is for everyone, to go out before the snapshots of those who are due; the others
+        have it told now."""
         public = b"".join(self._public)
         self._public.clear()
         if public:
@@ -448,16 +460,7 @@ class CrowdRoom:
                 other = self.connections[seat]
                 assert other is not None, "its seat says that it is connected"
                 self._tell(other, public)
-        taken = self.sockets.send(due, public, snapshots)
-        for i in np.flatnonzero(taken != snapshots.size + len(public)).tolist():
-            connection = self.connections[due[i]]
-            self._cut_short(connection, int(taken[i]), public, snapshots.one(i))
-            self.seats.tailing[due[i]] = bool(connection.tail)
-        begun = taken > len(public)
-        self.seats.pay(tick, due[begun], snapshots.size[begun], self.config.tick_hz)
-        self.metrics.count["snapshots"] += int(np.count_nonzero(begun))
-        self.metrics.count["bytes"] += int(taken[taken > 0].sum())
-        self.seats.commit(tick, due, begun)
+        return Ahead.alike(public, len(due))
 
     def _cut_short(self, connection: Connection, taken: int, public: bytes, frame: bytes) -> None:
         """The socket has not taken it all: `taken` bytes, or -errno."""
@@ -474,6 +477,10 @@ class CrowdRoom:
         """What everyone is told, to one who takes no snapshot now."""
         if public and not connection.offer(public):
             self.metrics.count["public_untold"] += 1
+
+    def _numbers(self, seats: np.ndarray) -> np.ndarray | None:
+        """intp[m]: which of the rooms that share the columns these are in; None if none does."""
+        return None
 
     def _eyes(self, seats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """float32[m] x and y from which the clients in `seats` look."""
@@ -497,9 +504,7 @@ class CrowdRoom:
 
     def heat(self) -> tuple[int, np.ndarray]:
         """Players' entities per cell, without the grid's margin: the side, int64[side * side]."""
-        starts = self._histories[0].starts[self.world.tick % RING]
-        width = self.grid.width
-        return self.grid.side, np.diff(starts).reshape(width, width)[1:-1, 1:-1].ravel()
+        return self.grid.population(self._histories[0].starts[self.now % RING], self.number)
 
     def say(self, name: str | None, text: str) -> None:
         """A line of chat for everyone; `name` None is the server itself."""
@@ -531,13 +536,16 @@ class CrowdRoom:
         for seat in dead.tolist():
             self.metrics.count["half_open"] += 1
             self.connections[seat].drop()
+        self._look_after_sessions(tick)
+
+    def _look_after_sessions(self, tick: int) -> None:
+        """Once a second: whose grace is over, and who has reached what."""
         now = self.clock()
         for session in list(self._away.values()):
-            if now - session.away_since < config.grace_seconds:
+            if now - session.away_since < self.config.grace_seconds:
                 break  # the others left later
             self.leave(session)
-
-        if tick // hz % SCORES_S == 0:
+        if tick // self.config.tick_hz % SCORES_S == 0:
             self._offer_scores(self.sessions.values())
 
     def _offer_scores(self, sessions: Iterable[Session]) -> None:
@@ -616,7 +624,7 @@ class CrowdRoom:
             self._failed("a join", error)
             raise ProtocolViolation(Close.INTERNAL, "the room failed to let you in") from error
         self.players += 1
-        session = Session(self, self.seats.take(), slot, name, None, bot)
+        session = Session(self, self.take_seat(), slot, name, None, bot)
         self._past.events.append([slot, name, bot, session.id])
         self._sit(session)
         self._census.sit(session, address)
@@ -627,19 +635,26 @@ class CrowdRoom:
         """A client without a player, looking at the middle of the world until it asks otherwise."""
         if self.spectators >= self.config.max_spectators:
             raise ProtocolViolation(Close.FULL, "no more spectators; try again later")
-        session = Session(self, self.seats.take(), NO_SLOT, name, None)
+        session = Session(self, self.take_seat(), NO_SLOT, name, None)
         self._sit(session)
         self._census.sit(session, address)
         self._attach(session, connection)
         return session
 
+    def take_seat(self) -> int:
+        """A free one."""
+        return self.seats.take()
+
     def _sit(self, session: Session) -> None:
-        self.seats.sit(session.seat, session.slot, self.world.size / 2)
+        slot = NO_SLOT if session.spectator else session.slot + self.base
+        self.seats.sit(
+            session.seat, slot, self.world.size / 2, self.number, self.now - self.world.tick
+        )
         self.sessions[session.id] = session
 
     def _restore(self, session_id: str, slot: int, name: str, bot: bool) -> None:
         """A player of before a restart: away, and expected back within the grace period."""
-        session = Session(self, self.seats.take(), slot, name, None, bot, session_id)
+        session = Session(self, self.take_seat(), slot, name, None, bot, session_id)
         session.away_since = self.clock()
         self.players += 1
         self._sit(session)
@@ -671,8 +686,8 @@ class CrowdRoom:
         connection.deadline = None
         connection.wait_in(self._waiting)
         self.connections[seat] = connection
-        self.inputs.forget(seat, self.world.tick)
-        self.seats.attach(seat, self.world.tick, self.config.message_rate)
+        self.inputs.forget(seat, self.now)
+        self.seats.attach(seat, self.now, self.config.message_rate)
         self.sockets.add(connection)
         connection.read_by_tick()
         if self.fault:
@@ -832,8 +847,9 @@ class CrowdRoom:
             if to is None:
                 self._broadcast(frame)
                 continue
-            table = self.seats
-            for seat in np.flatnonzero(table.connected & np.isin(table.looks_at, to)).tolist():
+            table, rows = self.seats, np.add(to, self.base)
+            seats = table.connected & ~table.held & np.isin(table.looks_at, rows)
+            for seat in np.flatnonzero(seats).tolist():
                 connection = self.connections[seat]
                 assert connection is not None, "its seat says that it is connected"
                 connection.push(frame)
@@ -870,7 +886,7 @@ class CrowdRoom:
         if len(where) == 1:
             if not 0 <= where[0] < self.world.capacity:
                 raise ProtocolViolation(Close.MALFORMED, "LOOK at a slot that doesn't exist")
-            table.looks_at[seat] = where[0]
+            table.looks_at[seat] = where[0] + self.base
         else:
             # fmin and fmax, so that NaN becomes a place too.
             size = self.world.size - 1
@@ -939,6 +955,25 @@ class CrowdRoom:
         return self.shedding.level.snapshot_ticks
 
     @property
+    def now(self) -> int:
+        """The last tick, as seats count ticks."""
+        return self.world.tick
+
+    @property
+    def number(self) -> int:
+        """Which of the rooms that share its columns it is."""
+        return 0
+
+    @property
+    def base(self) -> int:
+        """The row of slot 0 in its columns."""
+        return 0
+
+    def here(self) -> list[Connection]:
+        """The connections of those who are in it."""
+        return list(self.sockets.readers.values())
+
+    @property
     def weight(self) -> float:
         """What its share of the process goes by: players who are here; a bot is a quarter."""
         here = [s for s in self.sessions.values() if s.connection is not None and not s.spectator]
@@ -990,7 +1025,7 @@ class CrowdRoom:
     def close(self, code: Close, reason: str, url: str | None = None) -> None:
         """Tell everyone to go, to `url` if there is one, and end the loop."""
         self._running = False
-        for connection in list(self.sockets.readers.values()):
+        for connection in self.here():
             connection.push(wire.notice(code, reason, url))
             connection.close(code, reason)
 

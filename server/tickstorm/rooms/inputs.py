@@ -45,30 +45,45 @@ class InputBuffer:
         self.ack[seat] = tick
         self.slack[seat] = NO_SLACK
 
-    def put(self, tick: int, seats: np.ndarray, rows: np.ndarray) -> None:
+    def grow(self, more: int) -> None:
+        """Add so many seats."""
+        for name, column in vars(self).items():
+            if isinstance(column, np.ndarray):
+                wider = ((0, 0),) * (column.ndim - 1) + ((0, more),)
+                setattr(self, name, np.pad(column, wider))
+        self.waiting_for[:, -more:] = -1
+
+    def put(
+        self, tick: int, seats: np.ndarray, rows: np.ndarray, epoch: np.ndarray | None = None
+    ) -> None:
         """Take in a tick's rows, in order of arrival, before `tick` is stepped.
 
-        Args: `seats`: intp[m]; `rows`: row[m]. A seat may appear several times;
-        its rows are then taken one after the other.
+        Args: `seats`: intp[m]; `rows`: row[m]; `epoch`: int64[m], the tick that each one's room
+        calls 0, or None where they count alike. A seat may appear several times; its rows are
+        then taken one after the other.
         """
+        if epoch is None:
+            epoch = np.zeros(len(seats), np.int64)
         while len(seats):
             first = _first_of_each(seats)
-            self._put_distinct(tick, seats[first], rows[first])
-            seats, rows = seats[~first], rows[~first]
+            self._put_distinct(tick, seats[first], rows[first], epoch[first])
+            seats, rows, epoch = seats[~first], rows[~first], epoch[~first]
 
-    def _put_distinct(self, tick: int, seats: np.ndarray, rows: np.ndarray) -> None:
+    def _put_distinct(
+        self, tick: int, seats: np.ndarray, rows: np.ndarray, epoch: np.ndarray
+    ) -> None:
         seq = rows["seq"].astype(np.int64)
         newest = self.newest[seats]
         newer = (newest < 0) | (_ahead(seq, newest) > 0)
         self.dropped += int(len(newer) - np.count_nonzero(newer))
-        seats, rows, seq = seats[newer], rows[newer], seq[newer]
+        seats, rows, seq, epoch = seats[newer], rows[newer], seq[newer], epoch[newer]
         self.newest[seats] = seq
         # An acknowledgement can't be from the future, nor go back.
-        ack = np.minimum(rows["ack"].astype(np.int64), tick - 1)
+        ack = np.minimum(rows["ack"] + epoch, tick - 1)
         self.ack[seats] = np.maximum(self.ack[seats], ack)
 
-        target = rows["target"].astype(np.int64)
-        aimed = target > 0
+        target = rows["target"] + epoch
+        aimed = rows["target"] > 0
         slack = np.clip(target - tick, -127, 127)
         self.slack[seats[aimed]] = slack[aimed]
         self.late += int(np.count_nonzero(aimed & (slack < 0)))

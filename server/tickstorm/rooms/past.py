@@ -5,7 +5,7 @@ It is in memory, so that going back waits for no disk, and works without a journ
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 import msgpack
@@ -20,6 +20,15 @@ MOST_TICKS = 300
 
 BREATH_S = 1e-4
 """What going back sleeps after each tick: the other rooms have their turn."""
+
+
+class Story(NamedTuple):
+    """How a world came to be what it is: a checkpoint (`World.dump` and the sessions then), and of
+    each step since ``(events, commands, checksum or None)``."""
+
+    dump: dict[str, Any]
+    sessions: list[list]
+    steps: list[tuple[list[list], np.ndarray, int | None]]
 
 
 class Past:
@@ -48,6 +57,11 @@ class Past:
     def full(self) -> bool:
         """It is time for a checkpoint."""
         return len(self._since) >= MOST_TICKS
+
+    def so_far(self, sessions: list[list]) -> Story:
+        """The last checkpoint, and the steps since."""
+        dump = msgpack.unpackb(self._base, strict_map_key=False)
+        return Story(dump, sessions, [(events, rows, None) for events, rows in self._since])
 
     def world(self) -> World:
         """The world as it should be now. Waits, a tick at a time. Raises what its rules raise."""

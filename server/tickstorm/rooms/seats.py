@@ -59,6 +59,21 @@ class Seats:
         self.strikes, self.calm_s = column(0), column(0)
         self.played = column(False, bool)  # an input was used since the session began
         self.credit = column(0, np.float64)  # messages it may still send
+        self.room = column(0, np.intp)  # which of the rooms that share these columns it is in
+        self.epoch = column(0)  # the tick at which that room's own tick was 0
+        self.held = column(False, bool)  # its room stands still, or has closed
+
+    def grow(self, more: int) -> None:
+        """Add so many seats that nobody has."""
+        for name, column in vars(self).items():
+            if isinstance(column, np.ndarray):
+                setattr(self, name, np.concatenate([column, np.zeros(more, column.dtype)]))
+        self._free += range(self.count + more - 1, self.count - 1, -1)
+        self.count += more
+
+    @property
+    def full(self) -> bool:
+        return not self._free
 
     def take(self) -> int:
         """A free seat. There is one for every player and spectator that a room admits."""
@@ -67,8 +82,10 @@ class Seats:
     def free(self, seat: int) -> None:
         self._free.append(seat)
 
-    def sit(self, seat: int, slot: int, middle: float) -> None:
-        """A new session takes a seat."""
+    def sit(self, seat: int, slot: int, middle: float, room: int = 0, epoch: int = 0) -> None:
+        """A new session takes a seat: of the player in a row of the world, or NO_SLOT."""
+        self.room[seat], self.epoch[seat] = room, epoch
+        self.held[seat] = False
         self.slot[seat] = self.looks_at[seat] = slot
         self.look_x[seat] = self.look_y[seat] = middle
         self.cell[seat] = 0
@@ -111,7 +128,7 @@ class Seats:
         interval = self.interval(room_ticks)
         turn = ((tick + self.cell) % interval == 0) | (tick - self.offered >= interval)
         turn |= self.baseline_tick == NEVER
-        due = np.flatnonzero(self.connected & ~self.tailing & turn)
+        due = np.flatnonzero(self.connected & ~self.tailing & ~self.held & turn)
         self.offered[due] = tick
         return due
 

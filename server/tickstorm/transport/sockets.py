@@ -41,6 +41,23 @@ class Received(NamedTuple):
     ended: list[Connection]
 
 
+class Ahead:
+    """What goes out before each of n snapshots: bytes of `data`, from ``begin`` on, ``size`` of
+    them, int64[n] each."""
+
+    def __init__(self, data: bytes, begin: np.ndarray, size: np.ndarray):
+        self.data, self.begin, self.size = data, begin, size
+
+    @classmethod
+    def alike(cls, data: bytes, n: int) -> Ahead:
+        """The same before all."""
+        return cls(data, np.zeros(n, np.int64), np.full(n, len(data)))
+
+    def one(self, i: int) -> bytes:
+        begin = int(self.begin[i])
+        return self.data[begin : begin + int(self.size[i])]
+
+
 class Sockets:
     """The connections of a room that are read by its tick: `readers`, by file descriptor. One
     `recv` for each readable socket, one `send` for each snapshot.
@@ -68,6 +85,9 @@ class Sockets:
         if known and not self._poll.closed:
             self._poll.unregister(connection.fd)
         return known
+
+    def grow(self, more: int) -> None:
+        """There are so many more seats."""
 
     def close(self) -> None:
         """Nothing is received any more: its room has ended. Those who are left can be removed."""
@@ -100,15 +120,18 @@ class Sockets:
             np.array(seats, np.intp),
         )
 
-    def send(self, seats: np.ndarray, ahead: bytes, snapshots: Snapshots) -> np.ndarray:
-        """Write, without blocking, `ahead` and then its snapshot to each of `seats`, intp[n].
+    def send(self, seats: np.ndarray, ahead: Ahead, snapshots: Snapshots) -> np.ndarray:
+        """Write, without blocking, what is `ahead` and then its snapshot to each of `seats`,
+        intp[n].
 
         Returns int64[n]: how many bytes the socket has taken, or -errno.
         """
         taken = []
-        for seat, frame in zip(seats.tolist(), snapshots.cut(), strict=True):
+        for i, (seat, frame) in enumerate(zip(seats.tolist(), snapshots.cut(), strict=True)):
+            if ahead.data:
+                frame = ahead.one(i) + frame
             try:
-                taken.append(self._connections[seat].send(ahead + frame if ahead else frame))
+                taken.append(self._connections[seat].send(frame))
             except OSError as error:
                 assert error.errno is not None, "a system call failed"
                 taken.append(-error.errno)
@@ -137,6 +160,9 @@ class Batched(Sockets):
         super().add(connection)
         self._fd[connection.seat] = connection.fd
         self._changed = True
+
+    def grow(self, more: int) -> None:
+        self._fd = np.concatenate([self._fd, np.full(more, -1, np.int32)])
 
     def remove(self, connection: Connection) -> bool:
         self._busy.discard(connection)
@@ -176,14 +202,14 @@ class Batched(Sockets):
             self._busy.add(connection)
         return mixed.received(frames, seats[source])
 
-    def send(self, seats: np.ndarray, ahead: bytes, snapshots: Snapshots) -> np.ndarray:
+    def send(self, seats: np.ndarray, ahead: Ahead, snapshots: Snapshots) -> np.ndarray:
         if len(seats) < MANY:
             return super().send(seats, ahead, snapshots)
         pieces = snapshots.pieces()
-        if ahead:
-            data = np.frombuffer(ahead, np.uint8)
-            address = np.full(len(seats), data.ctypes.data, np.uint64)
-            pieces.insert(0, (address, np.full(len(seats), len(ahead))))
+        if ahead.data:
+            data = np.frombuffer(ahead.data, np.uint8)
+            address = ahead.begin.astype(np.uint64) + np.uint64(data.ctypes.data)
+            pieces.insert(0, (address, ahead.size))
         return self.ring.send(self._fd[seats], pieces).astype(np.int64)
 
 

@@ -13,6 +13,7 @@ Read in this order:
 * `folder.py`: where a room's journal is, who has it, how it is set aside;
 * `recording.py`: the game loop's side, which packs records and never waits;
 * `writer.py`: the thread's side: writing, syncing, rotation, a disk that fails;
+* `shared.py`: one journal for all small rooms of a process;
 * `playback.py`, `recovery.py`: from records back to a world, and to a room;
 * `verification.py`, `export.py`, `__main__.py`: looking into a journal.
 
@@ -21,9 +22,19 @@ Read in this order:
     tickstorm journal export PATH …  some ticks, as JSON or a journal
 """
 
-from .folder import folder_of, lock, segments
-from .format import CHECKPOINT, HEADER, SILENT, TICK, Damage, JournalError, header_of, read
-from .playback import apply, step
+from .folder import SUFFIX, folder_of, lock, segments
+from .format import (
+    CHECKPOINT,
+    HEADER,
+    SILENT,
+    TICK,
+    Damage,
+    JournalError,
+    check,
+    header_of,
+    read,
+)
+from .playback import apply, follow, step
 from .recording import Journal
 from .recovery import recover
 from .verification import verify
@@ -33,13 +44,16 @@ __all__ = [
     "CHECKPOINT",
     "HEADER",
     "SILENT",
+    "SUFFIX",
     "TICK",
     "Damage",
     "Journal",
     "JournalError",
     "Writer",
     "apply",
+    "check",
     "folder_of",
+    "follow",
     "header_of",
     "lock",
     "read",

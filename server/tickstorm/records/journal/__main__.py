@@ -12,8 +12,9 @@ import argparse
 import contextlib
 import logging
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ...config import ConfigError, load
@@ -22,8 +23,9 @@ from ...games.catalogue import GameError
 from ...games.game import Game
 from ...games.simulation import RuleError
 from .. import ledger, room_tools
+from . import shared
 from .export import as_json, cut
-from .folder import segments
+from .folder import SUFFIX, segments
 from .format import (
     CHECKPOINT,
     HEADER,
@@ -71,17 +73,32 @@ def main(arguments: list[str] | None = None) -> int:
             return room_tools.COMMANDS[options.command](options)
         if options.command in ("debug", "check"):
             raise JournalError(f"{options.command} is for rooms of objects; this is of a crowd")
-        return {"list": _info, "verify": _verify, "info": _info, "export": _export}[
+        command = {"list": _info, "verify": _verify, "info": _info, "export": _export}[
             options.command
-        ](options)
+        ]
+        if shared.is_shared(options.path):
+            return _of_each(options, command)
+        return command(options)
     except (JournalError, GameError, ConfigError, RuleError, OSError, ValueError) as error:
         print(f"{options.path}: {error}", file=sys.stderr)
         return 1
 
 
+def _of_each(options: argparse.Namespace, command: Callable[[argparse.Namespace], int]) -> int:
+    """The same for each small room of a shared journal, or for the one that is asked for."""
+    folder, wrong = options.path, 0
+    for room in [options.room] if options.room else shared.rooms_of(folder):
+        with tempfile.TemporaryDirectory() as place:
+            shared.extract(folder, room, Path(place) / f"000001{SUFFIX}")
+            options.path = Path(place)
+            print(f"room {room}:")
+            wrong |= command(options)
+    return wrong
+
+
 def _add_place(one: argparse.ArgumentParser) -> None:
     one.add_argument("path", type=Path, metavar="PATH", help="a segment, or a folder of them")
-    one.add_argument("--room", metavar="ID", help="of rooms of objects: only this one")
+    one.add_argument("--room", metavar="ID", help="of many rooms: only this one")
 
 
 def _game(options: argparse.Namespace) -> Game:

@@ -59,18 +59,23 @@ def repeat(game: Game, checkpoint: list, ticks: list[list]) -> tuple[World, list
             log.error("journal: tick %d can't be repeated (%s); back to the one before",
                       record[1], error)  # fmt: skip
             return repeat(game, checkpoint, ticks[:i])
-        for event in record[2]:
-            if len(event) == 3:  # a message
-                continue
-            slot = event[0]
-            playing.pop(slot, None)
-            if len(event) > 2:
-                playing[slot] = [event[3], slot, event[1], event[2]]
-        if differs is None and world.checksum() != record[4]:
+        follow(playing, record[2])
+        if differs is None and record[4] is not None and world.checksum() != record[4]:
             differs = record[1]
     if differs is not None:
         log.error("journal: this build comes to another result from tick %d on", differs)
     return world, list(playing.values())
+
+
+def follow(playing: dict[int, list], events: list[list]) -> None:
+    """Keep sessions (as a CHECKPOINT holds them), by slot, as players come and go."""
+    for event in events:
+        if len(event) == 3:  # a message
+            continue
+        slot = event[0]
+        playing.pop(slot, None)
+        if len(event) > 2:
+            playing[slot] = [event[3], slot, event[1], event[2]]
 
 
 @dataclass

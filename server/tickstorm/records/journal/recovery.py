@@ -46,7 +46,7 @@ def recover(game: Game, folder: Path, expected: dict[str, Any]) -> Recovered | N
     began = time.monotonic()
     try:
         newest = _newest(game, folder)
-        _compare(newest.header, expected)
+        compare(newest.header, expected)
         tried = attempts(folder, newest.tick)
         if tried >= ATTEMPTS:
             raise JournalError(f"it crashes again and again at tick {newest.tick}")
@@ -76,7 +76,7 @@ def _newest(game: Game, folder: Path) -> Tail:
     raise JournalError("no segment has a whole checkpoint")
 
 
-def _compare(header: dict[str, Any], expected: dict[str, Any]) -> None:
+def compare(header: dict[str, Any], expected: dict[str, Any]) -> None:
     """Raises JournalError if the options of the room were changed."""
     then, now = header["settings"], expected["settings"]
     changed = [

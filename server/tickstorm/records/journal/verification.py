@@ -101,7 +101,7 @@ def _check_checkpoint(game: Game, world: World | None, record: list) -> str:
 
 def _check_tick(game: Game, world: World, record: list) -> str:
     _, tick, _, _, checksum, columns = record
-    if world.checksum() == checksum:
+    if checksum is None or world.checksum() == checksum:  # a shared journal has few of them
         return ""
     now = column_checksums(world.view())
     names = [name for name, a, b in zip(column_names(game), columns, now) if a != b]
