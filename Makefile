@@ -31,7 +31,10 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 run: setup ## serve the game, with bots, at http://127.0.0.1:8000 (PORT, BOTS, …: see README)
 	@PORT=$(PORT) GAMES=$(GAMES) $(BIN)/python -m tickstorm.config --check
 	@echo "tickstorm: http://127.0.0.1:$(PORT) (Ctrl-C ends it)"
-	@PORT=$(PORT) GAMES=$(GAMES) exec $(BIN)/uwsgi uwsgi.ini
+	@case "$${ADMIN_TOKEN:+set}$${HOST:-127.0.0.1}" in 127.0.0.1|localhost|::1) \
+		export ADMIN_TOKEN=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(16))'); \
+		echo "tickstorm: see into it, and steer it: http://127.0.0.1:$(PORT)/admin/#token=$$ADMIN_TOKEN";; esac; \
+	PORT=$(PORT) GAMES=$(GAMES) exec $(BIN)/uwsgi uwsgi.ini
 
 cluster: setup ## NODES=2 nodes with Redis, nginx and bots, at http://127.0.0.1:8000 (PORT, BOTS)
 	@sh deploy/packages.sh redis-server nginx:nginx-light

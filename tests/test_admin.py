@@ -279,10 +279,13 @@ def test_everyone_is_told_what_is_said(server, api):
 def test_each_act_is_in_the_audit_log_with_who_did_it(server, api):
     api.act("say", text="for the record")
     newest = api.get("audit")["acts"][0]
-    assert (newest["act"], newest["text"]) == ("say", "for the record")
-    assert (newest["role"], newest["address"]) == ("act", "127.0.0.1")
-    lines = (server.data / "audit.log").read_text().splitlines()
-    assert json.loads(lines[-1])["text"] == "for the record"
+    assert (newest["act"], newest["about"]) == ("say", {"text": "for the record"})
+    api.act("ban", address="192.0.2.9", hours=1)
+    api.act("unban", address="192.0.2.9")
+    lines = [json.loads(line) for line in (server.data / "audit.log").read_text().splitlines()]
+    for row in lines[-3:]:
+        assert (row["role"], row["from"]) == ("act", "127.0.0.1"), "whom it is about is not who"
+    assert [row["act"] for row in lines[-3:]] == ["say", "ban", "unban"]
 
 
 def test_a_slow_tick_is_kept_with_its_reason_and_with_stacks_if_samples_are_taken(server, api):

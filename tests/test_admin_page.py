@@ -216,5 +216,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(browser, server, ada, where
     page.wait_for_selector("main .card")
     page.wait_for_timeout(300)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    wide = "[...document.querySelectorAll('.card canvas, .phases')].map((e) => e.clientWidth)"
+    assert all(width <= 390 - 2 * 10 for width in page.evaluate(wide))
     context.close()
     assert not errors

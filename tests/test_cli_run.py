@@ -14,6 +14,7 @@ import pytest
 from tests.command_server import CommandServer
 from tickstorm.cli import main
 from tickstorm.cli.new import presets
+from tickstorm.cli.run import offer_admin
 from tickstorm.client import ConnectError, Disconnected, Fault
 
 pytest_plugins = ["tests.browser", "tests.pages"]
@@ -38,9 +39,25 @@ def test_what_is_printed_is_little_and_ctrl_c_ends_it():
         assert server.said[0] == (
             f"tickstorm: dots at {server.url} (open it in two windows; Ctrl-C ends it)"
         )
+        assert server.said[1].startswith(
+            f"tickstorm: see into it, and steer it: {server.url}/admin/#token="
+        )
         assert server.stop() == 0
-        for line in server.said[1:]:
+        for line in server.said[2:]:
             assert re.match(r"\d{4}-\d\d-\d\d ", line), line
+
+
+def test_the_admin_link_is_printed_and_opens_and_not_where_others_can_reach_the_server(visit):
+    with CommandServer() as server:
+        server.wait_for("/admin/#token=")
+        server.join("Ada").leave()
+        link = server.said[1].rpartition(" ")[2]
+        page = visit(link)
+        page.wait_for_selector("#health:text-is('healthy')")
+        token = link.partition("=")[2]
+        assert sum(token in line for line in server.said) == 1
+    assert offer_admin({"HOST": "0.0.0.0"}) == ""
+    assert offer_admin({"ADMIN_TOKEN": "one-of-my-own-choice"}) == ""
 
 
 def test_saved_rules_go_on_at_the_next_tick_and_nobody_is_cut_off():

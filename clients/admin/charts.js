@@ -109,12 +109,12 @@ export const MOST = 120;
 
 function nice(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value * 1.05) ?? value;
+  return [1, 2, 5, 10, 20].map((step) => step * power).find((step) => step >= value * 1.05) ?? value;
 }
 
 /**
  * The last second of a loop, to scale: where its ticks lay, of which phases they were made, and
- * how late they began (red). What is dark was free.
+ * how late they began (red). What is empty was free.
  */
 export function lane() {
   let shown = { ticks: [], phases: [] };

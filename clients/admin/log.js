@@ -60,9 +60,9 @@ function banRow(ban, may, changed) {
 }
 
 function actRow(row) {
-  const { at, address, role, act, ...about } = row;
+  const { at, from, role, act, about } = row;
   const said = Object.entries(about).map(([name, value]) => `${name} ${typeof value === "string" ? value : JSON.stringify(value)}`).join(" · ");
-  const element = h("tr", {}, h("td.dim", {}, day(at)), h("td", {}, address), h("td", {}, h("span.chip", {}, act)), h("td", {}, said || "–"));
+  const element = h("tr", {}, h("td.dim", {}, day(at)), h("td", { title: role }, from), h("td", {}, h("span.chip", {}, act)), h("td", {}, said || "–"));
   element.show = () => {};
   return element;
 }

@@ -36,7 +36,7 @@ export function overview(me) {
   const page = h("div.overview", {},
     h("section.tiles", { ariaLabel: "Figures" }, tiles),
     h("section.card.wide", {},
-      h("h2", {}, "The last second", h("small", {}, "each loop's ticks, to scale; dark is free, red is late")),
+      h("h2", {}, "The last second", h("small", {}, "each loop's ticks, to scale; what is empty was free, red is late")),
       lanes, lanesNote),
     h("section.card", {},
       h("h2", {}, "Where the time goes"), area, areaLegend),

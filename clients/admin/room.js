@@ -23,7 +23,7 @@ export function roomPage(me, id) {
   const page = h("div.room", {},
     h("section.card.wide.head", {}, h("div.title", {}, title, marks), about, acts, fault),
     h("section.card.wide", {}, h("h2", {}, "People", peopleHead),
-      h("div.scroll", {}, h("table.people", {}, h("thead", {}, h("tr", {},
+      h("div.scroll.tall", {}, h("table.people", {}, h("thead", {}, h("tr", {},
         ["Name", "Address", "Latency", "Behind", "Sent", "Received", ""].map((name, at) =>
           h("th", { className: at > 1 && at < 6 ? "num" : "" }, name)))), people)), nobody),
     settingsCard, timersCard,
@@ -86,6 +86,9 @@ function actsOf(me, first, may, now) {
     out.push(link("Watch live", live, "Opens the game's page as a spectator"));
     if (first.journal) out.push(link("Replay", `${base}?replay=${encodeURIComponent(first.id)}`, "Opens its journal in the game's page"));
   }
+  if (me.dev && first.kind === "objects" && first.journal) {
+    out.push(link("Time travel", `/playground/#travel/objects/${encodeURIComponent(first.id)}`, "Opens its journal in the playground"));
+  }
   if (!may) return out;
   const button = (label, name, onclick, tone = "act") =>
     out.push(h(`button.${tone}`, { type: "button", "data-act": name, onclick }, label));
@@ -147,7 +150,7 @@ function behind(one) {
   if (one.away) return "–";
   if (one.waiting) return `${bytes(one.waiting)} waiting`;
   if (one.every > 1) return `every ${one.every}th tick`;
-  if (one.behind !== undefined && one.behind !== null && one.behind < 1000) return `${one.behind} ticks`;
+  if (one.behind !== undefined && one.behind !== null && one.behind < 1000) return `${one.behind} tick${one.behind === 1 ? "" : "s"}`;
   return "in time";
 }
 

@@ -18,6 +18,7 @@ COMMANDS = {
     "types": "write TypeScript declarations of a game",
     "journal": "verify, list or export what a room has recorded",
     "drain": "hand a node's rooms to others before it stops",
+    "doctor": "check this machine for a server",
     "config": "show the server's options, or check them",
 }
 

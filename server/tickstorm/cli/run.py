@@ -6,6 +6,7 @@ import argparse
 import difflib
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -99,6 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     specs = specs_of(options.games)
     environment = environment_for(options, specs)
+    admin = offer_admin(environment)
     config = _config(environment)
     while problem := check(specs, environment):
         if not options.dev:
@@ -109,7 +111,7 @@ def run(options: argparse.Namespace) -> int:
     note = saved_files.path_for(config.data_dir, config.port)
     arguments = pywsgi_arguments if options.server == "pywsgi" else uwsgi_arguments
     server = Server(arguments(options, config, specs), environment, note, options.verbose)
-    _say_hello(config, specs, options.dev)
+    _say_hello(config, specs, options.dev, admin)
     return server.serve(Watch(specs) if options.dev else None, specs)
 
 
@@ -161,6 +163,16 @@ def environment_for(options: argparse.Namespace, specs: list[str]) -> dict[str, 
     folder = str(Path(sys.executable).parent)
     environment["PATH"] = os.pathsep.join([folder, environment.get("PATH", os.defpath)])
     return environment
+
+
+def offer_admin(environment: dict[str, str]) -> str:
+    """On an address of this machine alone, `/admin` is on, with a token for this run. Returns it;
+    "" if the environment has one, or others can reach the server."""
+    host = environment.get("HOST", "") or "127.0.0.1"
+    if environment.get("ADMIN_TOKEN") or host not in ("127.0.0.1", "::1", "localhost"):
+        return ""
+    environment["ADMIN_TOKEN"] = secrets.token_urlsafe(16)
+    return environment["ADMIN_TOKEN"]
 
 
 def _config(environment: dict[str, str]) -> Config:
@@ -262,9 +274,11 @@ def _address(config: Config) -> str:
     return f"http://{host}:{config.port}"
 
 
-def _say_hello(config: Config, specs: list[str], dev: bool) -> None:
+def _say_hello(config: Config, specs: list[str], dev: bool, admin: str) -> None:
     names = " and ".join(Path(spec.partition(":")[0]).stem for spec in specs)
     print(f"tickstorm: {names} at {_address(config)} (open it in two windows; Ctrl-C ends it)")
+    if admin:
+        print(f"tickstorm: see into it, and steer it: {_address(config)}/admin/#token={admin}")
     if dev:
         print(f"tickstorm: players side by side, and time travel: {_address(config)}/playground/")
         print(f"tickstorm: edit {', '.join(specs)} and save: rooms go on with the new rules")

@@ -32,7 +32,8 @@ class Audit:
 
     def note(self, address: str, role: str, act: str, about: dict[str, Any]) -> None:
         """Before the act is done. Raises OSError if it can't be written."""
-        row = {"at": round(self._wall(), 3), "address": address, "role": role, "act": act, **about}
+        row = {"at": round(self._wall(), 3), "from": address, "role": role, "act": act,
+               "about": about}  # fmt: skip
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
             file.write(json.dumps(row) + "\n")
