@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import random
 import textwrap
 
 import pytest
 
+import game
 from tests.object_server import write_game
+from tests.recorded_match import Match
 from tests.recorded_rooms import DUEL, Recorded, recorded_duel
 from tickstorm.games import catalogue
 from tickstorm.games.simulation import CALL, DROP, JOIN, LEAVE, MOVE
 from tickstorm.games.watched import facts, plain
+from tickstorm.records.crowd_timeline import CrowdTimeline
 from tickstorm.records.object_reel import ObjectReel
 from tickstorm.records.query import Query
 from tickstorm.records.timeline import Timeline
@@ -202,3 +206,21 @@ def test_a_room_without_a_tick_has_its_past_too(tmp_path):
     assert moment["time"] == 9.25 and moment["acts"][0]["changes"][0]["after"] == ["hello"]
     assert timeline.moment(1)["entities"][0]["fields"]["lines"] == []
     assert timeline.overview()["marks"] == [[1, "join", "join", "Ada"], [2, "call", "write", "Ada"]]
+
+
+def test_a_crowd_has_its_tables_at_any_tick(tmp_path):
+    match = Match(tmp_path / "arena", checkpoint_s=1)
+    names = {}
+    for tick in range(1, 121):
+        match.play(1)
+        names[tick] = sorted(row[2] for row in match.sessions.values())
+    match.end()
+    timeline = CrowdTimeline(tmp_path / "arena", catalogue.load("game"))
+    assert timeline.last == 120
+    for tick in (100, 7, 101, 99, 120, 8):
+        moment = timeline.moment(tick)
+        players = [row["name"] for row in moment["entities"] if row["kind"] == game.KINDS[0].name]
+        assert (moment["tick"], moment["same"], sorted(players)) == (tick, True, names[tick])
+        came = [event["name"] for event in moment["events"] if event["kind"] == "join"]
+        assert sorted(set(names[tick]) - set(names[tick - 1])) == sorted(came)
+    assert json.dumps(timeline.overview()) and json.dumps(timeline.moment(50))

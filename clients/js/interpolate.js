@@ -73,7 +73,8 @@ export class Interpolation {
     this.drawn = {}; // by kind: what is there at the sampled time
     for (const name of Object.keys(state.byName)) this.drawn[name] = [];
     this.begin(state.tick, true);
-    for (const entity of state.all.values()) if (entity !== state.room) this.enter(entity);
+    for (const entity of state.all.values()) this.enter(entity);
+    this.seek(state.tick); // who is here already is drawn at once
     state.recorder = this;
   }
 

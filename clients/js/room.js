@@ -390,7 +390,10 @@ export class Room {
   #enter(welcome, now) {
     const declaration = JSON.stringify(welcome.declaration);
     if (this.#state && declaration !== this.#declaration) {
-      this.#renewed();
+      // Another version of the game runs there: its page is needed, too.
+      this.#connection.onMessage = () => {}; // it would not be understood here
+      if (globalThis.location?.reload) location.reload();
+      else this.leave();
       return;
     }
     const before = this.#welcome;
@@ -408,12 +411,6 @@ export class Room {
     }
     this.#stop();
     this.#restart();
-  }
-
-  /** Another version of the game runs there: its page is needed, too. */
-  #renewed() {
-    if (globalThis.location?.reload) location.reload();
-    else this.leave();
   }
 
   /** Clocks that know nothing yet: on another connection, or when the room went back in time. */

@@ -4,7 +4,9 @@ import { test } from "node:test";
 import { Ref, pack, unpack } from "../msgpack.js";
 import { MemoryStorage } from "../storage.js";
 import { create, join, joinByCode, joinOrCreate, reconnect, watch } from "../tickstorm.js";
-import { FakeSocket, joined, lobby, pause, room0, socketAfter, state, until, walker } from "./fake.js";
+import {
+  FakeSocket, TAG, joined, lobby, pause, room0, socketAfter, state, until, walker, welcome,
+} from "./fake.js";
 
 const HELLO = 1, LEAVE = 5, SYNC = 6, MOVE = 9, CALL = 10;
 
@@ -186,4 +188,24 @@ test("in a room without a tick nothing runs, and sample shows the live entities"
   assert.equal(room.sample().walker[0], room.me);
   assert.throws(() => room.predict("walker", () => {}), /no tick/);
   room.leave();
+});
+
+test("with another declaration the page is loaded anew, and nothing is read by the old one", async () => {
+  lobby();
+  const count = FakeSocket.all.length + 1;
+  const [room, socket] = await joined((options) => create("tag", options));
+  let reloads = 0;
+  globalThis.location = { reload: () => reloads++ };
+  try {
+    socket.end(1012);
+    const next = await socketAfter(count);
+    const kinds = [["room", [["round", "int", 0, 0]]], ["hat", []], ...TAG.kinds.slice(1)];
+    next.say(welcome({ declaration: { ...TAG, kinds }, resumed: true }));
+    next.say([25, 200, null, [0, 0, [7], 2, 1, ["Ada", true, 20, false]], []]);
+    assert.equal(reloads, 1);
+    assert.deepEqual([room.state.phase, room.me.name], ["play", "Ada"]);
+    assert.deepEqual(next.of(SYNC), []);
+  } finally {
+    delete globalThis.location;
+  }
 });
