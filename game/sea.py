@@ -305,7 +305,9 @@ class Sea:
         ships = self.ships
         self.feeds.clear()
         for room, k, v in zip(ships.room[victim].tolist(), killer, victim):
-            self.feeds.setdefault(room, []).append(["kill", self.name(k), self.name(v)])
+            first = int(ships.berth_first[room])
+            kill = ["kill", self.name(k), self.name(v), int(k) - first, int(v) - first]
+            self.feeds.setdefault(room, []).append(kill)
         if victim.size == 0:
             return
         score = ships.score[victim]

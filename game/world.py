@@ -167,6 +167,11 @@ class World(Speaker):
         """Is this tick between two rounds, when nobody fires and scores stand still?"""
         return self.round_ticks > 0 and self._phase() >= self.round_ticks
 
+    @property
+    def final(self) -> bool:
+        """Does the board say how a round has ended?"""
+        return self.podium
+
     def _phase(self) -> int:
         return self.tick % (self.round_ticks + self.podium_ticks)
 
@@ -218,16 +223,16 @@ class World(Speaker):
         return self.sea.self_rows(slots + self.base)
 
     def feed(self) -> list:
-        """Kills of the last step: ``[["kill", killer, victim], ...]``, by name."""
+        """Kills of the last step: ``[["kill", killer, victim, killer's slot, victim's], ...]``."""
         return self.sea.feeds.get(self.room, [])
 
     def board(self) -> list:
-        """The ten best players: ``[[name, score], ...]``."""
+        """The ten best players: ``[[name, score, slot], ...]``."""
         rows = self.ships.span(self.room)
         present = np.flatnonzero(self.ships.full("present")[rows])
         score = self.ships.full("score")[rows][present]
         best = np.argsort(-score, kind="stable")[:10]
-        return [[self.name(present[i]), int(score[i])] for i in best]
+        return [[self.name(present[i]), int(score[i]), int(present[i])] for i in best]
 
     def rules(self) -> dict[str, float]:
         """Constants that clients need to draw and predict; see `game/rules.py`."""

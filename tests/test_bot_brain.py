@@ -75,7 +75,7 @@ def test_a_steady_hand_leads_its_shots_and_destroys_a_ship_that_flies_straight()
         hull = world.ships.hp[1]
         if world.feed():
             break
-    assert world.feed() == [["kill", "ship 0", "ship 1"]]
+    assert world.feed() == [["kill", "ship 0", "ship 1", 0, 1]]
     # It needs two looks to know a speed, so its very first shot goes behind.
     assert hits >= fired - np.count_nonzero(world.shots.present) - 1
 

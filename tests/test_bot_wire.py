@@ -248,7 +248,7 @@ def test_the_other_client_messages_are_arrays_that_start_with_their_type():
     "message",
     [
         [17, b"head", b"body"],
-        [18, [["kill", "A", "B"]]],
+        [18, [["kill", "A", "B", 0, 1]]],
         [19, [["A", 5]], 12],
         [20, None, "the server speaks"],
         [20, "A", "hello"],

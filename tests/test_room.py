@@ -274,7 +274,7 @@ def test_what_everyone_is_told_says_nothing_of_places(arena):
     assert {m[0] for m in public} == {wire.BOARD, wire.HEAT}
     for message in public:
         if message[0] == wire.BOARD:
-            assert all([type(v) for v in row] == [str, int] for row in message[1])
+            assert all([type(v) for v in row] == [str, int, int] for row in message[1])
         else:
             assert sum(message[2]) == 3
 
@@ -650,6 +650,18 @@ def test_overload_is_shed_in_the_declared_order_and_inputs_never(arena):
             arena.tick(1, play)
         else:
             assert newcomer.close_code == Close.FULL
+
+
+def test_a_result_is_never_shed(arena):
+    player = arena.join("Ada")
+    arena.room.shedding = Held(HZ)
+    arena.room.shedding.level = next(level for level in LEVELS if not level.cosmetics)
+    type(arena.room.world).final, before = True, type(arena.room.world).final
+    try:
+        arena.tick(2 * HZ, player.input)
+    finally:
+        type(arena.room.world).final = before
+    assert len(player.of(wire.BOARD)) == 2 and not player.of(wire.HEAT)
 
 
 def test_a_room_that_is_slow_for_long_gives_up_one_thing_after_another(arena):

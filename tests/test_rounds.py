@@ -46,7 +46,7 @@ def test_a_round_ends_in_a_podium_during_which_nobody_fires_and_scores_stand_sti
     step(made, PODIUM - 1)
     assert made.podium and not made.shots.present.any()
     assert scores(made) == at_end
-    assert [name for name, _ in made.board()][0] == f"Player {int(np.argmax(at_end))}"
+    assert [name for name, *_ in made.board()][0] == f"Player {int(np.argmax(at_end))}"
 
 
 def test_the_next_round_begins_with_everyone_whole_and_at_zero():

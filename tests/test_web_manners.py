@@ -10,7 +10,7 @@ import pytest
 
 from tests.cluster import wait_for
 from tests.live_server import LiveServer
-from tests.lobby_client import playing
+from tests.lobby_client import joined, playing
 
 pytest_plugins = ["tests.browser", "tests.pages"]
 
@@ -22,7 +22,7 @@ RULES = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice
 @pytest.fixture(scope="module")
 def server():
     with LiveServer(WORLD_SIZE=2048, CHECKPOINT_SECONDS=1, BOTS=3) as live:
-        wait_for(lambda: live.health()["players"] == 3 and live.health()["tick"] > 100)
+        wait_for(lambda: live.health()["players"] == 3 and live.health()["tick"] > 100, 60)
         yield live
 
 
@@ -97,6 +97,23 @@ def test_at_its_end_a_replay_says_so_and_can_be_played_again(server, visit):
           return speed === 1 && tick < last && tick >= first;
         }"""
     )
+
+
+def test_two_of_one_name_are_two(server, visit):
+    page = visit(server.page + "?name=Ada&mute&autojoin")
+    slot = playing(page)
+    other = joined(server.page, "Ada", quick=True)
+    page.wait_for_function(
+        "() => document.querySelectorAll('#board li:not([hidden])').length === 5"
+    )
+    rows = page.evaluate("() => window.tickstorm.client.scene.board.rows")
+    assert [name for name, _, _ in rows].count("Ada") == 2
+    assert page.locator("#board li.me").count() == 1
+    mine = page.evaluate(
+        "() => [...document.querySelectorAll('#board li')].findIndex((e) => e.className === 'me')"
+    )
+    assert rows[mine][2] == slot
+    other.leave()
 
 
 @pytest.mark.parametrize(("width", "height"), PHONES)

@@ -255,7 +255,8 @@ class Brain:
         elif self.mood in ("roam", "collect"):
             want = self._roam(sight, x, y)
         want = _sum(_unit(want), self._dodge(sight, x, y), 1.2)
-        want = self._avoid_border(x, y, want)
+        if orb is None or self.mood in ("flee", "fight"):  # an orb may lie at the very edge
+            want = self._avoid_border(x, y, want)
         self._steer(own, want)
 
     def _others(self, sight: Sight, x: float, y: float, later_s: float) -> list[Target]:

@@ -125,8 +125,8 @@ class Session:
         elif kind == wire.FEED:
             for event in message[1]:
                 if event[0] == "kill":
-                    self.tally.kills += event[1] == self.name
-                    self.tally.deaths += event[2] == self.name
+                    self.tally.kills += event[3] == self.welcome["slot"]
+                    self.tally.deaths += event[4] == self.welcome["slot"]
         elif kind == wire.PONG:
             self.tally.round_trip_s += now - message[1]
             self.tally.pongs += 1

@@ -15,12 +15,12 @@
  *   shots: {count, id, x, y, aim, own},   // id 65535: predicted, not confirmed yet
  *   orbs: {count, id, x, y, value},
  *   self: {alive, protected, hp, energy, score, rank, power, streak, respawnS, cooldownS, slot, name},
- *   board: {rows: [[name, score], …], players},
+ *   board: {rows: [[name, score, slot], …], players},
  *   heat: {width, cells},         // cells: Uint8Array or null
  *   round: {ticks, podiumTicks},  // length of a round, 0 where there are none, and what follows it
  *   fx: [{type, x, y, hue, own, value}, …],   // drained by the renderer: explosion, spawn, hit,
  *                                 // fire, pickup, kill (value: score gained)
- *   feed: [{killer, victim}, …], chat: [{name, text}, …], notices: [text, …],  // drained by the HUD
+ *   feed: [{killer, victim, slots: [killer's, victim's]}, …], chat: [{name, text}, …], notices: [text, …],  // drained by the HUD
  * }
  * client.stats    // stats.js
  * client.status   // {state: 'connecting' | 'joining' | 'playing' | 'reconnecting' | 'closed', text}
@@ -160,8 +160,8 @@ export class Client {
       case SNAPSHOT: this.#session?.snapshot(message[1], message[2], now); break;
       case PONG: this.#session?.pong(message[1], now); break;
       case FEED:
-        for (const [type, killer, victim] of message[1]) {
-          if (type === "kill") keep(scene.feed, { killer, victim });
+        for (const [type, killer, victim, ...slots] of message[1]) {
+          if (type === "kill") keep(scene.feed, { killer, victim, slots });
         }
         break;
       case BOARD:

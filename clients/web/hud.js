@@ -152,7 +152,7 @@ export class Hud {
       if (!entry) return;
       write(name, entry[0]);
       write(score, grouped(entry[1]));
-      row.classList.toggle("me", entry[0] === self.name);
+      row.classList.toggle("me", entry[2] === self.slot);
     });
   }
 
@@ -172,20 +172,20 @@ export class Hud {
   /** Take feed, chat and notices out of the scene and show them. */
   drain(scene, nowMs) {
     const { self } = scene;
-    for (const { killer, victim } of scene.feed) {
-      if (victim === self.name) this.killer = killer;
+    for (const { killer, victim, slots: [by, whom] } of scene.feed) {
+      if (whom === self.slot) this.killer = killer;
       const row = document.createElement("li");
-      for (const [name, role] of [
-        [killer, "killer"],
-        [victim, "victim"],
+      for (const [name, role, slot] of [
+        [killer, "killer", by],
+        [victim, "victim", whom],
       ]) {
         const part = document.createElement("span");
-        part.className = name === self.name ? `${role} me` : role;
+        part.className = slot === self.slot ? `${role} me` : role;
         part.textContent = name;
         row.append(part);
       }
       this.push(this.feed, row, FEED_ROWS, nowMs + FEED_MS);
-      if (killer === self.name && victim !== self.name)
+      if (by === self.slot && whom !== self.slot)
         this.shout(`${victim} destroyed`, "kill", nowMs);
     }
     for (const { name, text } of scene.chat) this.say(name, text, nowMs);

@@ -14,6 +14,7 @@ import { Renderer } from "./render.js";
 import { Rounds } from "./rounds.js";
 import { inventName, openStorage, Settings } from "./settings.js";
 import { Spectator, watched } from "./spectate.js";
+import { NO_SLOT } from "./wire.js";
 
 const LAST_ROOM = "tickstorm.room";
 
@@ -309,7 +310,7 @@ function frame(now) {
     audio.drive(engineWork(scene.ships));
   }
   scene.fx.length = 0;
-  renderer.draw(scene, dt, now / 1000, scene.board.rows[0]?.[0] ?? "", arrived);
+  renderer.draw(scene, dt, now / 1000, scene.board.rows[0]?.[2] ?? NO_SLOT, arrived);
   overlay.draw(client?.stats ?? null, renderer.parts, now);
 }
 

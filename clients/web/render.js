@@ -164,7 +164,7 @@ export class Renderer {
   }
 
   /** Draw `scene`. `dt`: seconds since the last frame; `seconds`: a steady clock;
-   * `leader`: name to crown; `marks`: whether to draw what belongs to the own ship. */
+   * `leader`: slot of who is crowned; `marks`: whether to draw what belongs to the own ship. */
   draw(scene, dt, seconds, leader, marks) {
     const { ctx, camera, backdrop, parts } = this;
     let then = performance.now();
@@ -410,7 +410,7 @@ export class Renderer {
       const x = ships.x[i] * scale - left;
       const y = ships.y[i] * scale - top;
       if (!camera.sees(x, y, 60 * scale)) continue;
-      if (leader && ships.name[i] === leader) {
+      if (ships.id[i] === leader) {
         const { crown } = sprites;
         ctx.drawImage(
           crown,

@@ -18,7 +18,7 @@ export class Rounds {
     const phase = round.ticks ? Math.floor(tick) % length : 0;
     const podium = round.ticks > 0 && phase >= round.ticks;
     const left = Math.ceil(((podium ? length : round.ticks) - phase) / this.#pace(tick, tickHz, nowMs));
-    const shown = round.ticks ? `${podium} ${left} ${podium ? board.rows.length : ""}` : "";
+    const shown = round.ticks ? `${podium} ${left} ${podium ? board.rows : ""}` : "";
     if (shown === this.#shown) return;
     this.#shown = shown;
     byId("round").hidden = !round.ticks || podium;
@@ -29,13 +29,13 @@ export class Rounds {
     }
     byId("podium-next").textContent = `Next round in ${left} s`;
     byId("podium-rows").replaceChildren(
-      ...board.rows.slice(0, STEPS).map(([name, score]) => {
+      ...board.rows.slice(0, STEPS).map(([name, score, slot]) => {
         const step = document.createElement("li");
         const who = document.createElement("span");
         const points = document.createElement("b");
         who.textContent = name;
         points.textContent = String(score);
-        step.classList.toggle("me", name === self.name);
+        step.classList.toggle("me", slot === self.slot);
         step.append(who, points);
         return step;
       }),

@@ -97,8 +97,12 @@ class World(Speaker):
         in the players' table stands what each wants now, whether or not it has come anew."""
 
     def board(self) -> list:
-        """The best players, ``[[name, score], …]``; sent once a second."""
+        """The best players, ``[[name, score, slot], …]``; sent once a second."""
         return []
+
+    def final(self) -> bool:
+        """Is the board a result now? Then a room that is short of time sends it as well."""
+        return False
 
     def feed(self) -> list:
         """What happened in this step that everyone may know."""
@@ -479,6 +483,10 @@ class Running:
 
     def board(self) -> list:
         return self.rules_of.board()
+
+    @property
+    def final(self) -> bool:
+        return self.rules_of.final()
 
     def rules(self) -> dict[str, float]:
         return self.rules_of.rules()

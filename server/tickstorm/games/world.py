@@ -87,7 +87,11 @@ class World(Protocol):
         """Public events of the last step, as msgpack can carry them."""
 
     def board(self) -> list:
-        """The ten best players: ``[[name, score], …]``."""
+        """The ten best players: ``[[name, score, slot], …]``."""
+
+    @property
+    def final(self) -> bool:
+        """Is the board a result now, such as between two rounds? It is never left out then."""
 
     def rules(self) -> dict[str, float]:
         """Constants that clients need to draw and predict."""

@@ -35,7 +35,7 @@ from ..replication import snapshot
 from ..replication.history import RING
 from ..replication.interest import CELL_SIZE, Grid
 from ..replication.snapshot import Snapshots
-from ..services.announcements import ANNOUNCEMENTS
+from ..services.announcements import ANNOUNCEMENTS, result
 from ..services.scores import Score, Scores
 from ..transport.connection import Connection
 from ..transport.sockets import Ahead
@@ -132,6 +132,7 @@ class CrowdRoom:
         self._announcements = [
             announce for name, announce in ANNOUNCEMENTS.items() if name in game.services
         ]
+        self._results = [result] if "board" in game.services else []
         self._scores = scores if "scores" in game.services else None
         self.sessions: dict[str, Session] = {}
         self._away: dict[str, Session] = {}  # of players, who has been away the longest first
@@ -496,8 +497,8 @@ class CrowdRoom:
         """What everyone may know, by the services that the game lists."""
         if not self.shedding.level.cosmetics:
             self.metrics.count["cosmetics_shed"] += bool(self.world.feed())
-            return
-        for announcement in self._announcements:
+        shown = self._announcements if self.shedding.level.cosmetics else self._results
+        for announcement in shown:
             message = announcement(self, tick)
             if message is not None:
                 self._broadcast(message)

@@ -2,7 +2,7 @@
 
 `feed` sends what happened as soon as it has; `board` (the best players) and `heat` (how many are
 where) come once a second, half a second apart. They are cosmetic: a room that has no time for
-them leaves them out.
+them leaves them out, but for a board that is a result.
 """
 
 from __future__ import annotations
@@ -43,6 +43,11 @@ def heat(crowd: Crowd, tick: int) -> bytes | None:
     if tick % crowd.config.tick_hz != crowd.config.tick_hz // 2:
         return None
     return wire.heat(*crowd.heat())
+
+
+def result(crowd: Crowd, tick: int) -> bytes | None:
+    """What a room without time for the rest sends: the board, where it is a result."""
+    return board(crowd, tick) if crowd.world.final else None
 
 
 ANNOUNCEMENTS: dict[str, Callable[[Crowd, int], bytes | None]] = {
