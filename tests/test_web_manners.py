@@ -106,6 +106,7 @@ def test_two_of_one_name_are_two(server, visit):
     page.wait_for_function(
         "() => document.querySelectorAll('#board li:not([hidden])').length === 5"
     )
+    page.wait_for_selector("#board li.me")
     rows = page.evaluate("() => window.tickstorm.client.scene.board.rows")
     assert [name for name, _, _ in rows].count("Ada") == 2
     assert page.locator("#board li.me").count() == 1

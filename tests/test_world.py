@@ -245,7 +245,7 @@ def test_a_kill_pays_and_a_death_costs():
     world.ships.score[1] = 1000
     world.ships.charge[1], world.ships.power[1], world.ships.streak[1] = 24, 2, 5
     destroy(world, 0, 1)
-    assert world.feed() == [["kill", "ada", "bob"]]
+    assert world.feed() == [["kill", "ada", "bob", 0, 1]]
     killer, victim = me(world, 0), me(world, 1)
     assert killer["score"] == 100 + 250 and killer["streak"] == 1
     assert victim["score"] == 700 and victim["streak"] == 0 and victim["power"] == 0
@@ -268,7 +268,7 @@ def test_the_board_shows_the_ten_best_in_order():
     for i in range(12):
         world.join(f"p{i}", False)
         world.ships.score[i] = 10 * (i % 6)
-    best = [["p5", 50], ["p11", 50], ["p4", 40], ["p10", 40], ["p3", 30]]
+    best = [["p5", 50, 5], ["p11", 50, 11], ["p4", 40, 4], ["p10", 40, 10], ["p3", 30, 3]]
     assert world.board()[:5] == best and len(world.board()) == 10
 
 
