@@ -12,6 +12,7 @@ import urllib.request
 
 import pytest
 
+from tests import lobby_client
 from tests.live_server import LiveServer
 from tests.object_server import ObjectServer, closed, wait_for
 from tickstorm.client import ConnectError, connect
@@ -102,6 +103,13 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("admin")
     options = {"ADMIN_TOKEN": ACT, "ADMIN_LOOK_TOKEN": LOOK, "LOG_FORMAT": "json", "DEV": "on"}
     with ObjectServer(folder, RULES, **options) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def arena():
+    options = {"ADMIN_TOKEN": ACT, "ROOMS_PER_MINUTE": 0}
+    with LiveServer(GAMES="game", **options) as server:
         yield server
 
 
@@ -332,6 +340,34 @@ def test_the_log_is_json_with_fields_and_without_secrets(server, api):
     assert any(row.get("room") for row in rows if row["logger"] == "tickstorm.audit")
     assert any(row.get("address") == "127.0.0.1" and row.get("connection") for row in rows)
     assert ACT not in server.log() and LOOK not in server.log()
+
+
+def test_small_rooms_of_a_crowd_are_seen_and_steered_like_any_other(arena):
+    api = Api(arena)
+    about = {"key": "a-key-of-eight", "capacity": 4, "name": "Duel"}
+    _, made = lobby_client.api(arena.page, "POST", "/api/rooms", about)
+    room = made["room"]
+    ada, bob = (lobby_client.joined(arena.page, name, room=room) for name in ("Ada", "Bob"))
+    ada.see()
+    row = next(row for row in api.look()["rooms"]["rows"] if row["id"] == room)
+    assert (row["title"], row["players"], row["capacity"]) == ("Duel", 2, 4)
+    api.act("lock", room=room, locked=True)
+    shown = api.look(room)["room"]
+    assert shown["locked"] and {s["name"] for s in shown["sessions"]} == {"Ada", "Bob"}
+    ships = shown["tables"][0]
+    assert ships["count"] == 2 and len(ships["rows"][0]) == len(ships["columns"])
+    lanes = {lane["name"] for lane in api.look()["machine"]["lanes"]}
+    assert any(name.startswith("1 small room,") for name in lanes) and "arena" in lanes
+    status, place = lobby_client.api(arena.page, "POST", "/api/join", {"room": room})
+    assert status == 200 and lobby_client.Player(place["url"], ticket=place["ticket"]).code == 1013
+    session = next(s for s in shown["sessions"] if s["name"] == "Bob")
+    api.act("kick", room=room, session=session["id"])
+    bob.listen(lambda: bob.code is not None)
+    assert bob.code == 4010
+    ada.see()
+    api.act("close", room=room)
+    ada.listen(lambda: ada.code is not None)
+    assert ada.code == 4009 and api.look(room)["room"] is None
 
 
 def test_whoever_guesses_tokens_is_not_listened_to_for_long():

@@ -65,7 +65,7 @@ export function overview(me) {
     }
     area.show(history, order);
     for (const one of tiles) one.machine(m);
-    keyed(lanes, m.lanes, (one) => one.room || "objects", laneRow);
+    keyed(lanes, m.lanes, (one) => one.room || one.name.replace(/^\d+ /, ""), laneRow);
     lanesNote.hidden = m.lanes.some((one) => one.ticks.length);
     text(lanesNote, "Nothing ticks: rooms stand still while nobody is in them.");
     keyed(closed, ranked(m.closed, m.refused), ([name]) => name, barRow);
@@ -96,13 +96,14 @@ function tile(name, tone, value, shown, about) {
 function laneRow(first) {
   const title = first.room
     ? h("a", { href: `#/room/${encodeURIComponent(first.room)}` }, first.room)
-    : h("b", {}, first.name);
+    : h("b");
   const busy = h("span.dim");
   const picture = lane();
   const mean = h("div.slot");
   const element = h("div.lane", {}, h("div.lane-head", {}, title, busy), picture, mean);
   element.show = (one) => {
     const ticks = one.ticks.length;
+    text(title, one.room || one.name);
     text(busy, `${percent(one.busy)} of the time · ${ticks} ${one.room ? "ticks" : "turns"}`);
     picture.show(one);
     if (!ticks) return mean.replaceChildren();

@@ -187,7 +187,7 @@ function settingRow(room, [name, first], may) {
     : typeof first.value === "boolean"
       ? h("input", { type: "checkbox" })
       : h("input", { type: typeof first.value === "number" ? "number" : "text", min: first.low ?? "", max: first.high ?? "", step: "any" });
-  field.disabled = !may;
+  field.disabled = !may || first.fixed;
   field.name = name;
   const element = h("label.setting", {}, h("span", {}, name), field, h("small", {}, hintOf(first)));
   let now = first.value;

@@ -19,6 +19,7 @@ from ..games.catalogue import CROWD
 from ..games.entity import Entity
 from ..games.room import Setting
 from ..lobby.web import Web
+from ..rooms.archipelago import IslandRoom
 from ..rooms.crowd_room import CrowdRoom
 from ..rooms.metrics import Metrics
 from ..rooms.object_room import ObjectRoom
@@ -128,9 +129,17 @@ class Machine:
     def _lanes(self, now: float, passed: float) -> list[dict[str, Any]]:
         """The last second of each loop that has most to do: its ticks and their phases, in ms."""
         lobby = self._web.lobby
-        crowds = [room for room in lobby.rooms.values() if isinstance(room, CrowdRoom)]
-        crowds.sort(key=lambda room: room.busy, reverse=True)
-        lanes = [_lane(room.id, room.game.name, room.metrics, now) for room in crowds[:MOST_LANES]]
+        alone = [
+            room
+            for room in lobby.rooms.values()
+            if isinstance(room, CrowdRoom) and not isinstance(room, IslandRoom)
+        ]
+        alone.sort(key=lambda room: room.busy, reverse=True)
+        lanes = [_lane(room.id, room.game.name, room.metrics, now) for room in alone[:MOST_LANES]]
+        for together in lobby.small.archipelagos[:MOST_LANES]:
+            count = len(together.rooms)
+            name = f"{count} small room{'' if count == 1 else 's'}, {together.id}"
+            lanes.insert(0, _lane("", name, together.metrics, now))
         if any(isinstance(room, ObjectRoom) for room in lobby.rooms.values()):
             lanes.insert(0, _lane("", "object rooms", lobby.loop.metrics, now))
         return lanes
@@ -210,7 +219,7 @@ def room_row(web: Web, id: str) -> dict[str, Any]:
         "shedding": room.shedding.level.name,
         "locked": room.locked,
         "held": room.held,
-        "fault": bool(isinstance(room, ObjectRoom) and room.rules.fault),
+        "fault": bool(_fault(room)),
     }
 
 
@@ -231,7 +240,8 @@ def room(web: Web, id: str, dev: bool) -> dict[str, Any] | None:
         out["signs_in"] = hasattr(found.game.room, "on_auth")
     else:
         out["tables"] = _tables(found)
-        out["settings"] = {}
+        out["settings"] = {name: _fixed(value) for name, value in found.settings.items()}
+        out["fault_text"] = found.fault
         out["editable"] = out["signs_in"] = False
     return out
 
@@ -251,7 +261,8 @@ def _session(room: CrowdRoom | ObjectRoom, session: Session | ObjectSession) -> 
     }
     if isinstance(room, CrowdRoom):
         seats, seat = room.seats, session.seat if isinstance(session, Session) else 0
-        row["behind"] = max(0, int(room.ticks - room.inputs.ack[seat])) if connection else None
+        alone = connection is not None and not isinstance(room, IslandRoom)  # ticks of its own
+        row["behind"] = max(0, int(room.ticks - room.inputs.ack[seat])) if alone else None
         row["every"] = int(seats.pace_ticks[seat])
     elif isinstance(session, ObjectSession):
         row["slack"] = session.slack
@@ -293,6 +304,17 @@ def _objects(room: ObjectRoom) -> dict[str, Any]:
         ][:MOST_ITEMS],
         "fault_text": room.rules.fault,
     }
+
+
+def _fault(room: CrowdRoom | ObjectRoom) -> str:
+    """In a development run: why its time stands still."""
+    return room.rules.fault if isinstance(room, ObjectRoom) else room.fault
+
+
+def _fixed(value: Any) -> dict[str, Any]:
+    """A setting that was chosen when the room was made, and stays."""
+    return {"value": plain(value), "default": None, "low": None, "high": None, "choices": [],
+            "help": "chosen when the room was made", "fixed": True}  # fmt: skip
 
 
 def _setting(declared: Setting, value: Any) -> dict[str, Any]:

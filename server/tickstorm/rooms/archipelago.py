@@ -542,4 +542,4 @@ class IslandRoom(CrowdRoom):
 
     def totals(self) -> dict[str, int]:
         """What it has counted alone; the rest is the archipelago's."""
-        return {}
+        return {"rules_failed": self.failures}

@@ -1020,7 +1020,7 @@ class CrowdRoom:
             "inputs_dropped": self.inputs.dropped + count["queue_full"],
             "shed_raised": self.shedding.raised,
             "journal_lost": 0 if self.journal is None else self.journal.ticks_lost,
-            "rules_failed": 0,
+            "rules_failed": self.failures,
         }
 
     def close(self, code: Close, reason: str, url: str | None = None) -> None:
