@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ from tickstorm.games.world import KindView
 from tickstorm.replication import history as history_module
 from tickstorm.replication import snapshot
 from tickstorm.replication.history import KindHistory
-from tickstorm.replication.interest import CELL_SIZE, Grid
+from tickstorm.replication.interest import CELL_SIZE, GROUPS, Grid, grid_of
 
 
 def check(viewer: Viewer, fake: Fake, grid: Grid) -> None:
@@ -64,6 +66,52 @@ def play(seed: int, side: int, ticks: int, viewers: int, skip: float) -> None:
 )
 def test_a_client_knows_exactly_what_is_in_its_block_whatever_it_skipped(seed, side, skip):
     play(seed, side, ticks=80, viewers=4, skip=skip)
+
+
+def play_together(seed: int, interest: str, ticks: int, skip: float) -> None:
+    """The same where all see all, or each group its own; shots are for everyone in any case."""
+    rng = np.random.default_rng(seed)
+    fake, grid = Fake(seed, 4), grid_of(interest, 4 * CELL_SIZE)
+    kinds = [replace(kind, seen="all") if kind is schema.SHOT else kind for kind in KINDS]
+    histories = [KindHistory(kind, SLOTS, grid) for kind in kinds]
+    numbers = [0, 1, 2, GROUPS - 1]
+    groups = [rng.choice(numbers, SLOTS).astype(np.uint8) for _ in KINDS]
+    crowd = [Viewer() for _ in range(5)]
+    theirs = rng.choice(numbers, len(crowd))
+    for tick in range(1, ticks + 1):
+        fake.step(tick)
+        for group in (*groups, theirs):  # they change sides, entities in the midst of their lives
+            turns = rng.random(len(group)) < 0.04
+            group[turns] = rng.choice(numbers, turns.sum())
+        for history, view, group in zip(histories, fake.views, groups, strict=True):
+            history.record(tick, view._replace(group=group if interest == "groups" else None))
+        before, places = np.array([v.now for v in crowd]), rng.uniform(0, fake.size, (2, 5))
+        rooms = theirs if interest == "groups" else None
+        for v, cell in zip(crowd, grid.viewer_cell(before, *places, rooms), strict=True):
+            v.now = int(cell)
+        due = [i for i in range(len(crowd)) if rng.random() >= skip]
+        bodies = encode_for([crowd[i] for i in due], tick, histories)
+        for i, body in zip(due, bodies, strict=True):
+            crowd[i].take(tick, body)
+            for kind, view, group in zip(kinds, fake.views, groups, strict=True):
+                seen = view.present.copy()
+                if interest == "groups" and not kind.seen:
+                    seen &= group == theirs[i]
+                known = crowd[i].world.kinds[kind.name]
+                assert known.ids.tolist() == np.flatnonzero(seen).tolist()
+                for part in (view.mutable, view.static):
+                    for name in part.dtype.names or ():
+                        assert known[name].tolist() == part[name][seen].tolist(), name
+
+
+@settings(max_examples=15, deadline=None, print_blob=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    interest=st.sampled_from(["all", "groups"]),
+    skip=st.sampled_from([0.0, 0.3, 0.9, 0.97]),
+)
+def test_a_client_knows_exactly_what_its_group_sees_whatever_it_skipped(seed, interest, skip):
+    play_together(seed, interest, ticks=80, skip=skip)
 
 
 @pytest.mark.parametrize("age", [1, 2, 30, 31, 32, 33, 64])

@@ -32,7 +32,7 @@ import msgpack
 import numpy as np
 
 from .checks import Check, DeclarationError, place_of
-from .game import SERVICES
+from .game import INTERESTS, SERVICES
 from .kind import Column, Kind, fields_of, names_of
 from .messages import messages_of
 from .room import Input
@@ -73,6 +73,9 @@ class World(Speaker):
     services: ClassVar[tuple[str, ...]] = ("chat",)
     """Of `game.SERVICES`; ``board`` and ``feed`` follow from having those methods."""
     size: ClassVar[int] = 4096  # side of the square world, units; may be a `setting`
+    interest: ClassVar[str] = "near"
+    """Who sees what: "near", the cells around; "all", everyone everything; "groups", who has the
+    same number in the column ``group``."""
     capacity: ClassVar[int] = 0  # players in a room; 0: the server's
     tick_hz: ClassVar[int] = 0  # ticks a second; 0: the server's
 
@@ -149,6 +152,7 @@ class CrowdGame:
         self.name = world.__name__.lower()
         self.title = world.title or world.__name__
         self.place = place_of(world)
+        self.interest = world.interest
         self.settings = settings_of(world)
         self.messages = messages_of(world)
         self.size, self.capacity, self.tick_hz = world.size, world.capacity, world.tick_hz
@@ -244,6 +248,17 @@ class CrowdGame:
                 if column.role not in ("delta", "state", "static", "kept"):
                     self._wrong(f"{kind.name}.{column.name}: no role {column.role!r}; there are "
                                 "delta, state, static and kept")  # fmt: skip
+            if kind.seen not in ("", "all"):
+                self._wrong(f"kind {kind.name!r}: seen={kind.seen!r} is not allowed: 'all'")
+            grouped = ("group", "u1") in [(column.name, column.dtype) for column in kind.columns]
+            if (
+                self.interest == "groups"
+                and not grouped
+                and (kind is self.KINDS[0] or not kind.seen)
+            ):
+                self._wrong(f"kind {kind.name!r} has no column group of u1, which says who sees it")
+        if self.interest not in INTERESTS:
+            self._wrong(f"no interest {self.interest!r}; there are {', '.join(INTERESTS)}")
         if unknown := set(self.services) - set(SERVICES):
             self._wrong(f"no service {min(unknown)!r}; there are {', '.join(SERVICES)}")
         if "scores" in self.services and "score" not in self.world.own:
@@ -465,9 +480,14 @@ class Running:
                 table.full("y"),
                 table.mutable,
                 table.static,
+                group=self._group(table),
             )
             for table in self.tables.values()
         ]
+
+    def _group(self, table: Table) -> np.ndarray | None:
+        grouped = self.game.interest == "groups" and hasattr(table, "group")
+        return table.full("group") if grouped else None
 
     def eyes(self, slots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.players.full("x")[slots], self.players.full("y")[slots]

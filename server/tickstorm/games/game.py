@@ -21,7 +21,8 @@ class Game(Protocol):
 
     A game may also say `page`, the folder (`pathlib.Path`) whose files browsers get; `link`, what
     follows the page's path in a link to a room, before its id (``#`` unless it is said); and
-    `cost(chosen)`, for how many ordinary rooms one with these settings counts.
+    `cost(chosen)`, for how many ordinary rooms one with these settings counts. `interest` is one of
+    INTERESTS, "near" unless it is said.
     """
 
     name: str  # in addresses and in the API
@@ -53,6 +54,10 @@ class Game(Protocol):
     def load_world(self, data: dict[str, Any]) -> World:
         """The world that `World.dump` gave."""
 
+
+INTERESTS = ("near", "all", "groups")
+"""Who sees what in a world: what is in the cells around, everyone everything, or each group its own
+(`KindView.group`)."""
 
 SERVICES = ("board", "bots", "chat", "feed", "heat", "scores")
 """What a game's rooms may have: `World.board` for all, bots where who creates a room wants some,

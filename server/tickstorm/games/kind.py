@@ -39,11 +39,13 @@ class Column:
 @dataclass(frozen=True)
 class Kind:
     """A kind of entity. Its row is its columns in order, packed, little-endian. `most`: how many
-    there can be at once (of players, so many as the room takes)."""
+    there can be at once (of players, so many as the room takes). `seen`: "all" shows it to
+    everyone, whatever the world's `interest` is."""
 
     name: str
     columns: tuple[Column, ...]
     most: int = 4096
+    seen: str = ""
 
     @property
     def sent(self) -> tuple[Column, ...]:

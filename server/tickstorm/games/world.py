@@ -47,6 +47,7 @@ class KindView(NamedTuple):
     mutable: np.ndarray  # structured[n]: kind.dtype("delta", "state")
     static: np.ndarray  # structured[n]: kind.dtype("static")
     berths: Berths | None = None  # None: all are of one room, with ids from 0 on
+    group: np.ndarray | None = None  # u1[n]: who sees it, or whom it sees; None: those who are near
 
 
 class World(Protocol):

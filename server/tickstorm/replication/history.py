@@ -46,6 +46,12 @@ class KindHistory:
             raise ValueError(f"kind {kind.name!r} has {slots} slots; ids on the wire allow 65536")
         self.kind = kind
         self.slots = slots
+        self.views: np.ndarray | None = None
+        """int64[cells of viewers]: the cell that stands for each here; None: the same."""
+        if kind.seen == "all":
+            whole = Grid(1)
+            self.views = np.full(grid.count, whole.width + 1, np.int64)
+            grid = whole
         self.grid = grid
         mutable = kind.dtype("delta", "state")
         self.row_bytes = mutable.itemsize
@@ -107,6 +113,8 @@ class KindHistory:
             return  # as in all of the ring
         cell.fill(self.grid.nowhere)
         room = None if berths is None else berths.room[slots]
+        if view.group is not None and self.views is None:
+            room = view.group[slots]
         cell[slots] = self.grid.cell_of(view.x[slots], view.y[slots], room)
         own_cell = cell[slots]
         population = np.bincount(own_cell, minlength=self.grid.count)

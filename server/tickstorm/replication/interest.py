@@ -25,6 +25,18 @@ SMALL_SIDE = 2
 cell of it: everyone looks from the first one, and shares what is sent."""
 
 
+GROUPS = 256
+"""In a world of groups, there are as many at most."""
+
+
+def grid_of(interest: str, size: int) -> Grid:
+    """The cells of a world in which who sees what goes by one of `game.INTERESTS`. For groups each
+    is a cell of its own, as if it were a room; where all see all, there is one cell."""
+    if interest == "near":
+        return Grid(size)
+    return Grid(1, GROUPS if interest == "groups" else 1)
+
+
 class Grid:
     """Cells of square worlds, side by side with an empty cell between them.
 

@@ -156,6 +156,9 @@ def encode_kind(tick: int, history: KindHistory, groups: Groups) -> Section:
     full = groups.age == FULL_AGE
     if history.empty(tick):
         return Section([], len(full))
+    if history.views is not None:
+        views = history.views
+        groups = Groups(views[groups.cell], groups.age, views[groups.baseline_cell])
     # The same view, and nothing happened near: no section, and no work.
     quiet = ~full & (groups.cell == groups.baseline_cell)
     quiet &= history.block_changed_at.take(groups.cell) <= tick - groups.age

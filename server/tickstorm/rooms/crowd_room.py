@@ -33,7 +33,7 @@ from ..protocol.wire import NO_SLOT, Close, ProtocolViolation
 from ..records.journal import SILENT, Journal
 from ..replication import snapshot
 from ..replication.history import RING
-from ..replication.interest import CELL_SIZE, Grid
+from ..replication.interest import CELL_SIZE, grid_of
 from ..replication.snapshot import Snapshots
 from ..services.announcements import ANNOUNCEMENTS, result
 from ..services.scores import Score, Scores
@@ -141,7 +141,7 @@ class CrowdRoom:
         self.last_tick_at = clock()
         self._ticker = Ticker(config.tick_hz, clock())
         if deck is None:
-            grid = Grid(world.size)
+            grid = grid_of(getattr(game, "interest", "near"), world.size)
             seats = config.max_players + config.max_spectators
             deck = Deck(config, self.layout, world.view(), grid, seats, meter, id)
         self.metrics, self.shedding = deck.metrics, deck.shedding
@@ -151,6 +151,7 @@ class CrowdRoom:
         self._histories = deck.histories
         self._waiting = deck.waiting
         self._queue: list[tuple[int, bytes]] = []
+        self._group: np.ndarray | None = None  # of players, in a world of groups
         self._public: list[bytes] = []
         self._joins, self._joined_at = 0.0, clock()
         self._lines = Buckets(CHAT_LINES_S, CHAT_LINES, clock)
@@ -386,7 +387,9 @@ class CrowdRoom:
 
     def _record(self, tick: int) -> None:
         """Publish the world as of this tick."""
-        for history, view in zip(self._histories, self.world.view(), strict=True):
+        views = self.world.view()
+        self._group = views[0].group
+        for history, view in zip(self._histories, views, strict=True):
             history.record(tick, view, self.shedding.level.far_interval)
 
     def _due(self, tick: int) -> np.ndarray:
@@ -480,8 +483,14 @@ class CrowdRoom:
             self.metrics.count["public_untold"] += 1
 
     def _numbers(self, seats: np.ndarray) -> np.ndarray | None:
-        """intp[m]: which of the rooms that share the columns these are in; None if none does."""
-        return None
+        """Whose things the clients in `seats` see, [m], where cells aren't all that counts: in a
+        world of groups their group (of one who follows nobody, 0), where rooms share columns the
+        room; else None."""
+        if self._group is None:
+            return None
+        looks_at = self.seats.looks_at[seats]
+        free = looks_at == NO_SLOT
+        return np.where(free, 0, self._group[np.where(free, 0, looks_at)])
 
     def _eyes(self, seats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """float32[m] x and y from which the clients in `seats` look."""
@@ -505,7 +514,8 @@ class CrowdRoom:
 
     def heat(self) -> tuple[int, np.ndarray]:
         """Players' entities per cell, without the grid's margin: the side, int64[side * side]."""
-        return self.grid.population(self._histories[0].starts[self.now % RING], self.number)
+        history = self._histories[0]
+        return history.grid.population(history.starts[self.now % RING], self.number)
 
     def say(self, name: str | None, text: str) -> None:
         """A line of chat for everyone; `name` None is the server itself."""
