@@ -262,7 +262,7 @@ export class Room {
     if (args.length > declared.length) {
       throw new Error(`${name} takes ${declared.length} arguments, not ${args.length}`);
     }
-    declared.forEach(([field, ...type], at) => check(`${name} ${field}`, args[at], ...type));
+    declared.forEach(([field, ...type], at) => check(`${name} ${field}`, args[at] ?? type[3], ...type));
     const bytes = pack([CALL, name, args, id]);
     if (this.status === "playing" && this.#connection.send(bytes)) return;
     if (this.#waiting.length >= MOST_UNSENT) throw new Error(`${name}: too much waits`);

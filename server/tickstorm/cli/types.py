@@ -102,7 +102,8 @@ def messages_of(game: Any) -> Iterator[tuple[str, list[tuple[str, str]], str, st
             result = "any"
         elif not isinstance(result, str):
             result = getattr(result, "__name__", str(result)) if result is not None else "None"
-        yield name, [(row[0], row[1]) for row in arguments], result, doc_of(function)
+        listed = [(parameter(row[0]) + "?" * (len(row) > 4), row[1]) for row in arguments]
+        yield name, listed, result, doc_of(function)
 
 
 def doc_of(thing: Any) -> str:
@@ -147,7 +148,7 @@ class Writer:
 
     def events(self, name: str, events: dict[str, list]) -> str:
         rows = "".join(
-            f"  {key(event)}: [{self._listed((row[0], row[1]) for row in arguments)}];\n"
+            f"  {key(event)}: [{self._listed((parameter(row[0]), row[1]) for row in arguments)}];\n"
             for event, arguments in events.items()
         )
         if not rows:  # not declared: anything may come
@@ -155,7 +156,7 @@ class Writer:
         return f"/** What the room sends. */\nexport type {name} = {{\n{rows}}};"
 
     def _listed(self, arguments: Iterable[tuple[str, str]]) -> str:
-        return ", ".join(f"{parameter(name)}: {self.type(kind)}" for name, kind in arguments)
+        return ", ".join(f"{name}: {self.type(kind)}" for name, kind in arguments)
 
     def game(self, room: str, kinds: list[str], classes: list[str], doc: str) -> str:
         rows = "".join(f" {key(k)}: {c};" for k, c in zip(kinds, classes, strict=True))

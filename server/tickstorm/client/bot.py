@@ -21,7 +21,12 @@ class Whims:
     def __init__(self, seed: str | float, declaration: dict[str, Any], messages: bool = False):
         self.random = random.Random(seed)
         self._input = declaration.get("input") or []
-        self._messages = sorted((declaration.get("messages") or {}).items()) if messages else []
+        entities = {kind[0] for kind in declaration.get("kinds") or []}
+        self._messages = [
+            (name, arguments)
+            for name, arguments in sorted((declaration.get("messages") or {}).items())
+            if messages and not any(row[1].lower() in entities for row in arguments)
+        ]  # a bot knows no entity to name
 
     def hold_s(self) -> float:
         """How long the next input is to stand."""

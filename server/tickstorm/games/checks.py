@@ -18,7 +18,9 @@ import inspect
 import re
 import types
 import typing
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -40,12 +42,14 @@ def place_of(thing: Any) -> str:
 
 @dataclass(frozen=True)
 class Check:
-    """A type with bounds. `default`: what an input is before the first one came."""
+    """A type with bounds. `default`: what an input is before the first one came, and, where it was
+    `given`, what a message's argument is that was left out."""
 
     type: Any
     default: Any
     low: float | None = None
     high: float | None = None
+    given: bool = False
 
     @property
     def spec(self) -> Any:
@@ -85,23 +89,24 @@ class Check:
 def whole(low: int, high: int, default: int | None = None) -> Any:
     """A whole number, both ends included. Default: 0, or `low` where 0 is not allowed."""
     _ordered(low, high)
-    return Check(int, _default(low, high, default), low, high)
+    return Check(int, _default(low, high, default), low, high, default is not None)
 
 
 def number(low: float, high: float, default: float | None = None) -> Any:
     """A number, both ends included; never NaN. Default as for `whole`."""
     _ordered(low, high)
-    return Check(float, float(_default(low, high, default)), float(low), float(high))
+    value = float(_default(low, high, default))
+    return Check(float, value, float(low), float(high), default is not None)
 
 
-def flag(default: bool = False) -> Any:
-    """True or false."""
-    return Check(bool, default)
+def flag(default: bool | None = None) -> Any:
+    """True or false. Default: false."""
+    return Check(bool, bool(default), given=default is not None)
 
 
-def text(most: int, default: str = "") -> Any:
-    """Text of at most so many characters."""
-    return Check(str, default, 0, most)
+def text(most: int, default: str | None = None) -> Any:
+    """Text of at most so many characters. Default: none."""
+    return Check(str, default or "", 0, most, default is not None)
 
 
 def choice(*values: str | int) -> Any:
@@ -127,17 +132,47 @@ def _default(low: float, high: float, default: float | None) -> Any:
 # ------------------------------------------------------------------ tuples of named values
 
 
+@dataclass(frozen=True)
+class Reference:
+    """An argument that is an entity of a class. It travels as the entity's number."""
+
+    cls: type
+    optional: bool = False  # or None
+
+    @property
+    def spec(self) -> Any:
+        number = Annotated[int, Meta(ge=0)]
+        return number | None if self.optional else number
+
+    @property
+    def type(self) -> str:
+        """As it is written."""
+        return self.cls.__name__ + " | None" * self.optional
+
+
 class Arguments:
     """Named values that travel as a list: the fields of an input, the arguments of a message.
 
-    `names`, `types` (as written), `checks` (Check or a plain annotation), one for each.
+    `fields`: by name a Check, a Reference or a plain annotation; `defaults`: of those that may be
+    left out, the last ones.
     """
 
-    def __init__(self, where: str, fields: dict[str, Any]):
+    def __init__(self, where: str, fields: dict[str, Any], defaults: dict[str, Any] | None = None):
         self.where = where
         self.fields = fields
         self.names = list(fields)
-        specs = [(name, check_of(check, f"{where}: {name}")) for name, check in fields.items()]
+        self.defaults_of = defaults or {}
+        self.references = {n: f for n, f in fields.items() if isinstance(f, Reference)}
+        specs: list[Any] = []
+        for name, field in fields.items():
+            spec = check_of(field, f"{where}: {name}")
+            if name in self.defaults_of:
+                default = _fitting(self.defaults_of[name], spec, f"{where}: {name}")
+                specs.append(
+                    (name, spec, msgspec.field(default_factory=partial(deepcopy, default)))
+                )
+            else:
+                specs.append((name, spec))
         try:
             self.struct = msgspec.defstruct(
                 re.sub(r"\W", "_", where), specs, array_like=True, forbid_unknown_fields=True
@@ -185,8 +220,16 @@ class Arguments:
             if isinstance(check, Check):
                 rows.append([name, type_name(check.type), check.low, check.high, check.default])
             else:
-                rows.append([name, type_name(check), None, None, None])
+                written = check.type if isinstance(check, Reference) else type_name(check)
+                rows.append([name, written, None, None, None])
         return rows
+
+    def declare_message(self) -> list[list[Any]]:
+        """The same for a message: a default only where the argument may be left out."""
+        return [
+            [*row[:4], self.defaults_of[row[0]]] if row[0] in self.defaults_of else row[:4]
+            for row in self.declare()
+        ]
 
 
 _CARRIED = (int, float, bool, str, bytes, list, dict, tuple, type(None), Any)
@@ -194,10 +237,20 @@ _CARRIED = (int, float, bool, str, bytes, list, dict, tuple, type(None), Any)
 
 def check_of(annotation: Any, where: str) -> Any:
     """An annotation for msgspec. Raises DeclarationError for what the wire can't carry."""
-    if isinstance(annotation, Check):
+    if isinstance(annotation, Check | Reference):
         return annotation.spec
     _must_carry(annotation, where)
     return annotation
+
+
+def _fitting(default: Any, spec: Any, where: str) -> Any:
+    """A default that is of its own type. Raises DeclarationError."""
+    try:
+        return msgspec.convert(default, spec)
+    except msgspec.ValidationError as error:
+        raise DeclarationError(
+            f"{where}: the default {default!r} is not allowed: {error}"
+        ) from None
 
 
 def _must_carry(annotation: Any, where: str) -> None:

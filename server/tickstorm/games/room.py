@@ -256,7 +256,7 @@ class Game:
         self.has_hidden = any(kind.hidden for kind in self.kinds)
         self.settings: dict[str, Setting] = settings_of(room)
         self.input = room.input.arguments if room.input is not None else None
-        self.messages = messages_of(room)
+        self.messages = messages_of(room, tuple(self.by_class))
         self.events = {
             name: Arguments(f"event {name}", dict(fields)) for name, fields in room.events.items()
         }

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from ..replication.patches import REFERENCE, TUPLE, Replica, keep, pack
+from ..replication.patches import REFERENCE, TUPLE, Replica, keep, may_see, pack
+from .checks import Arguments
 from .entity import DICT, LIST, Entity, Field, Player, SyncedDict, SyncedList
 from .messages import Refuse
 from .room import Game, Room
@@ -268,7 +269,9 @@ class Simulation:
     ) -> None:
         found = self.game.messages[name]
         try:
-            result = self._guard(f"message {name}", index, found.call, self.room, player, values)
+            result = self._guard(
+                f"message {name}", index, found.call, self.room, player, values, self._look_up
+            )
         except Refuse as no:
             self.answers.append(Answer(player.id, request, b"", str(no) or "refused"))
             return
@@ -277,6 +280,24 @@ class Simulation:
                 self.answers.append(Answer(player.id, request, pack(result), None))
             except (TypeError, ValueError, OverflowError) as error:
                 raise RuleError(f"the answer of message {name}", index) from error
+
+    def _look_up(self, arguments: Arguments, fields: list[Any], player: Player) -> None:
+        """Put entities in the place of their numbers. Raises Refuse for what is not there, or not
+        for this player's eyes: a client can't know better."""
+        for at, name in enumerate(arguments.names):
+            reference = arguments.references.get(name)
+            if reference is None or fields[at] is None:
+                continue
+            entity = self.replica.entities.get(fields[at])
+            to = entity.kind.to if entity is not None else None
+            if (
+                entity is None
+                or not isinstance(entity, reference.cls)
+                or (to is not None and not may_see(to, entity, player))
+            ):
+                kind = reference.cls.__name__.lower()
+                raise Refuse(f"{name}: there is no {kind} {fields[at]} for you")
+            fields[at] = entity
 
     def forget_output(self) -> None:
         """What came of the last ticks is for nobody: they were run again."""

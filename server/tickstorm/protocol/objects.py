@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ..replication.patches import NOTHING, pack
+from ..replication.patches import NOTHING, REFERENCE, pack
 from .wire import CALL as CALL
 
 MOVE = 9
@@ -22,7 +22,16 @@ NO_VALUES = msgspec.Raw()
 
 _move = msgspec.msgpack.Decoder(tuple[int, int, msgspec.Raw])
 _values = msgspec.msgpack.Decoder(list[int | float | bool | str | None])
-_call = msgspec.msgpack.Decoder(tuple[int, str, list[Any], int | None])
+
+
+def _number_of(code: int, data: memoryview) -> int:
+    """An entity travels as its number, whether it is written as one or as a reference."""
+    if code != REFERENCE or len(data) > 4:
+        raise ValueError("an unknown extension")
+    return int.from_bytes(data, "little")
+
+
+_call = msgspec.msgpack.Decoder(tuple[int, str, list[Any], int | None], ext_hook=_number_of)
 
 
 decode_move = _move.decode
