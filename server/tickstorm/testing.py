@@ -36,6 +36,7 @@ from .games.simulation import (
     Sent,
     Simulation,
 )
+from .protocol import objects
 
 if TYPE_CHECKING:
     from .games.crowd import World
@@ -118,11 +119,11 @@ class Rehearsal:
         if message not in self.game.messages:
             known = ", ".join(self.game.messages) or "none"
             raise ValueError(f"no message {message!r}; there are {known}")
-        values = unpack(pack(list(values)))
-        self.game.messages[message].arguments.convert(values)
+        _, sent, _ = objects.decode_call(objects.pack([objects.CALL, message, list(values), None]))
+        self.game.messages[message].arguments.convert(sent)
         self._requests += 1
         self._simulation.answers.clear()
-        self._advance([[CALL, player.id, message, values, self._requests]], stepping=False)
+        self._advance([[CALL, player.id, message, sent, self._requests]], stepping=False)
         answer = next(a for a in self._simulation.answers if a.request == self._requests)
         if answer.refused is not None:
             raise Refused(answer.refused)
