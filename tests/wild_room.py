@@ -24,6 +24,8 @@ class Thing(Entity):
     holder: object = synced(None)
     bag: dict[str, int] = synced({})
     notes: list = synced([])
+    last: list = synced([], most=3)
+    heard: dict[str, int] = synced({}, most=2)
     shown: int = synced(0, to=lambda thing, player: player.x > thing.at)
 
 
@@ -65,6 +67,12 @@ class Wild(Room):
         thing.holder = self.random.choice([None, self, *self.players, *self.each(Thing)])
         thing.shown += self.random.randint(0, 1)
         thing.bag[str(self.random.randint(0, 3))] = self.random.randint(0, 9)
+        thing.last.append(thing.bag["new"] if "new" in thing.bag else [])
+        thing.heard[str(self.random.randint(0, 5))] = self.random.randint(0, 9)
+        if self.random.random() < 0.1:
+            thing.last = list(range(self.random.randint(0, 6)))
+            thing.last.insert(0, "first")
+        assert len(thing.last) <= 3 and len(thing.heard) <= 2
         if len(thing.bag) > 2:
             thing.bag.pop(next(iter(thing.bag)))
 

@@ -151,9 +151,9 @@ def _rules_of(module: Any, spec: str) -> type[Room] | type[World] | None:
 
 
 def _entry_of_class(rules: type[Room] | type[World]) -> Entry:
-    kind, make = (OBJECTS, ObjectGame) if issubclass(rules, Room) else (CROWD, CrowdGame)
+    kind = OBJECTS if issubclass(rules, Room) else CROWD
     try:
-        game: Any = make(rules)  # type: ignore[arg-type]
+        game: Any = ObjectGame(rules) if issubclass(rules, Room) else CrowdGame(rules)
     except DeclarationError as error:
         raise GameError(str(error)) from None
     if not NAME.fullmatch(game.name):

@@ -45,7 +45,10 @@ class Field:
         smooth: bool = False,
         fixed: bool = False,
         to: Audience | None = None,
+        most: int | None = None,
     ):
+        if most is not None and not (isinstance(default, list | tuple | dict) and most >= 1):
+            raise DeclarationError(f"most={most}: for a list or a dict, at least 1")
         if step is not None and not step > 0:
             raise DeclarationError(f"step={step}: must be larger than 0")
         if step is not None and isinstance(default, bool | str | list | dict):
@@ -56,6 +59,7 @@ class Field:
         self.smooth = smooth
         self.fixed = fixed
         self.to = to
+        self.most = most
         self.name = ""
         self.type = "any"
         self.index = 0  # among all fields of its kind
@@ -117,15 +121,24 @@ def synced(
     smooth: bool = False,
     fixed: bool = False,
     to: Audience | None = None,
+    most: int | None = None,
 ) -> Any:
     """An attribute that clients see.
 
     `step`: the precision that travels, in the attribute's own unit; changes of it cost a byte
     or two. `smooth`: clients draw it between two values. `fixed`: set when spawned, never
     again, and sent once. `to`: who sees it, everybody by default: ``"owner"``, the name of an
-    attribute that entity and player share (``"team"``), or ``predicate(entity, player)``.
+    attribute that entity and player share (``"team"``), or ``predicate(entity, player)``. `most`:
+    a list or a dict keeps its last so many items; as more come, the first go.
+
+    >>> class Log(Entity):
+    ...     lines: list[str] = synced([], most=3)
+    >>> log = Log(lines=["a", "b", "c", "d"])
+    >>> log.lines.append("e")
+    >>> log.lines
+    ['c', 'd', 'e']
     """
-    return Field(default, step, smooth, fixed, to)
+    return Field(default, step, smooth, fixed, to, most)
 
 
 class Kind:
@@ -188,6 +201,7 @@ class Entity:
 
     kind: ClassVar[Kind]
     _to: ClassVar[Audience | None] = None
+    _defaults: ClassVar[list[tuple[str, Any]]]  # of each class: see `defaults_of`
 
     owner: Any = synced(None, fixed=True)
 
@@ -244,7 +258,7 @@ def fields_of(cls: type) -> list[Field]:
     return list(found.values())
 
 
-def defaults_of(cls: type) -> list[tuple[str, Any]]:
+def defaults_of(cls: type[Entity]) -> list[tuple[str, Any]]:
     """Attributes with a value of their own in each instance: synced ones, and annotated ones
     whose default is a list or a dict (else all instances would share it)."""
     found = cls.__dict__.get("_defaults")
@@ -258,7 +272,7 @@ def defaults_of(cls: type) -> list[tuple[str, Any]]:
                 if isinstance(value, list | dict) and not name.startswith("_"):
                     rows.setdefault(name, value)
         found = list(rows.items())
-        cls._defaults = found  # type: ignore[attr-defined]
+        cls._defaults = found
     return found
 
 
@@ -344,13 +358,17 @@ class _Edits:
     _entity: Entity
     _field: Any  # a Field; named so here, it would be taken for a descriptor
 
+    if typing.TYPE_CHECKING:
+
+        def __len__(self) -> int: ...
+
     def _edited(self, *edit: Any) -> None:
         entity, field = self._entity, self._field
         if not field.bit or entity._note is None:
             return
         edits = self._edits
         if edits is not None:
-            if len(edits) >= 16 and len(edits) > len(self):  # type: ignore[arg-type]
+            if len(edits) >= 16 and len(edits) > len(self):
                 self._edits = None  # the whole is shorter
             else:
                 edits.append(list(edit))
@@ -379,6 +397,8 @@ class SyncedList(list, _Edits):
         super().__init__(freeze(item) for item in items)
         self._entity, self._field = entity, field
         self._edits = None
+        if field.most is not None and len(self) > field.most:
+            super().__delitem__(slice(len(self) - field.most))
 
     def _at(self, index: int) -> int:
         return index + len(self) if index < 0 else index
@@ -387,6 +407,7 @@ class SyncedList(list, _Edits):
         if isinstance(index, slice):
             super().__setitem__(index, [freeze(item) for item in value])
             self._all()
+            self._shorten()
             return
         value = freeze(value)
         super().__setitem__(index, value)
@@ -409,12 +430,20 @@ class SyncedList(list, _Edits):
         at = min(max(self._at(int(index)), 0), len(self))
         super().insert(at, value)
         self._edited(INSERT, at, value)
+        self._shorten()
+
+    def _shorten(self) -> None:
+        """The first go, as far as there are more than there may be."""
+        most = self._field.most
+        if most is not None:
+            for _ in range(len(self) - most):
+                del self[0]
 
     def extend(self, values: Iterable[Any]) -> None:
         for value in list(values):
             self.append(value)
 
-    def __iadd__(self, values: Iterable[Any]) -> SyncedList:  # type: ignore[misc]
+    def __iadd__(self, values: Iterable[Any]) -> SyncedList:  # type: ignore[misc]  # unlike + and *, in place
         self.extend(values)
         return self
 
@@ -439,9 +468,10 @@ class SyncedList(list, _Edits):
         super().reverse()
         self._all()
 
-    def __imul__(self, times: Any) -> SyncedList:  # type: ignore[misc]
+    def __imul__(self, times: Any) -> SyncedList:  # type: ignore[misc]  # unlike + and *, in place
         super().__imul__(times)
         self._all()
+        self._shorten()
         return self
 
     def _all(self) -> None:
@@ -456,11 +486,16 @@ class SyncedDict(dict, _Edits):
         super().__init__((key, freeze(value)) for key, value in items.items())
         self._entity, self._field = entity, field
         self._edits = None
+        if field.most is not None:
+            for key in list(self)[: -field.most]:
+                super().__delitem__(key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         value = freeze(value)
         super().__setitem__(key, value)
         self._edited(SET, key, value)
+        if self._field.most is not None and len(self) > self._field.most:
+            del self[next(iter(self))]
 
     def __delitem__(self, key: Any) -> None:
         super().__delitem__(key)
@@ -475,7 +510,7 @@ class SyncedDict(dict, _Edits):
         for key, value in dict(*args, **kwargs).items():
             self[key] = value
 
-    def __ior__(self, other: Any) -> SyncedDict:  # type: ignore[misc]
+    def __ior__(self, other: Any) -> SyncedDict:  # type: ignore[misc]  # unlike |, in place
         self.update(other)
         return self
 

@@ -74,7 +74,7 @@ ID_CHARACTERS = 64
 def identify(room: type[Room], name: str, options: dict[str, Any]) -> Identity:
     """Ask a game who this is. It may wait and do I/O, so never call it in a tick. Raises `Refuse`,
     and whatever else the game's `on_auth` raises."""
-    answer = room.on_auth(name, options)  # type: ignore[attr-defined]
+    answer = room.on_auth(name, options)  # type: ignore[attr-defined]  # else nobody asks
     if answer is None:
         return Identity("", name)
     id, called = (answer.get("id"), answer.get("name")) if isinstance(answer, dict) else (0, 0)

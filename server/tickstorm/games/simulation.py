@@ -215,7 +215,8 @@ class Simulation:
                 self.answers.append(Answer(event[1], event[4], b"", "you are not in the room"))
             return
         if kind == MOVE:
-            player.input = self.game.input.convert(event[2])  # type: ignore[union-attr]
+            assert self.game.input is not None, "nobody takes inputs where there are none"
+            player.input = self.game.input.convert(event[2])
         elif kind == CALL:
             self._call(index, player, *event[2:])
         elif kind == DROP:
