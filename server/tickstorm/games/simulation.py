@@ -156,17 +156,11 @@ class Simulation:
             if self.time >= self._next_due:
                 self._run_timers()
             if self._steps and self.hz and stepping:
-                self._step()
+                self._guard("step", None, self.room.step, self._dt)
         except RuleError:
             raise
         except Exception as error:  # a message or a timer of other rules, after a change of them
             raise RuleError("what came in" if at is not None else "a timer", at) from error
-
-    def _step(self) -> None:
-        try:
-            self.room.step(self._dt)
-        except Exception as error:
-            raise RuleError("step", None) from error
 
     def _show(self, at: int) -> None:
         try:
