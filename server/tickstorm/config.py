@@ -99,6 +99,11 @@ class Config:
         "one for each; `auto`: the first if the kernel allows it",
         choices=("auto", "io_uring", "epoll"),
     )
+    socketio: str = _option(
+        "off",
+        "let Socket.IO clients in at `/socket.io` (needs the extra `socketio`)",
+        choices=("on", "off"),
+    )
     data_dir: str = _option(
         "var", "folder for what must outlive the process: token secret, journals, scores"
     )

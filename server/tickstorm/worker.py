@@ -25,7 +25,7 @@ from .lobby import directory, sdk, tokens
 from .lobby.lobby import Lobby
 from .lobby.node import Node
 from .lobby.pages import pages_of
-from .lobby.web import Web
+from .lobby.web import Application, Web
 from .operate import logs, playground
 from .operate.admin import Admin
 from .operate.live import LiveRules
@@ -83,6 +83,7 @@ def start(
     rooms_known = directory.connect(config.directory)  # reads files that may be only root's
     pages, _ = pages_of(games), sdk.files()  # so are these, perhaps,
     import_module("gevent.threadpool")  # and what is imported only when it is used
+    socket_io = _socket_io() if config.socketio == "on" else None
     if config.dev == "on":
         playground.pages()
     privileges.drop(config.run_as, config.data_dir)
@@ -93,6 +94,8 @@ def start(
     door = Door(config.port, web.health_answer)
     web.door = door
     web.mounted["metrics"] = Scrape(web, config.metrics_token)
+    if socket_io is not None:
+        web.mounted["socket.io"] = socket_io(web)
     sampler = Sampler()
     if config.admin_token or config.admin_look_token:
         web.mounted["admin"] = Admin(web, config, sampler, take_socket)
@@ -124,6 +127,19 @@ def start(
         lobby.version, config.host, config.port, os.getpid(),
     )  # fmt: skip
     return web
+
+
+def _socket_io() -> Callable[[Web], Application]:
+    """The door for Socket.IO's clients, of an extra. Raises RuntimeError."""
+    try:
+        module = import_module("tickstorm.lobby.socket_io")
+        import_module("engineio.async_drivers.gevent")
+    except ImportError as error:
+        raise RuntimeError(
+            f"SOCKETIO=on needs `pip install tickstorm[socketio]`: {error}"
+        ) from error
+    application: Callable[[Web], Application] = module.SocketIo
+    return application
 
 
 def _develop(lobby: Lobby, web: Web) -> None:

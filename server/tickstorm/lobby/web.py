@@ -101,7 +101,7 @@ class Web:
         self.api = api.Api(config, lobby, node)
         self.streams = Streams(config, self._open_bridge, SECURITY_HEADERS)
         self.live = live.Lobby(self._asked)
-        self.watched = live.Rooms(lambda room: self._bridge(urlencode({"room": room}), ""))
+        self.watched = live.Rooms(lambda room: self.bridge(urlencode({"room": room}), ""))
         self.door: Door | None = None
         self.mounted: dict[str, Application] = {}
         """What else answers, by the first word of the path; see operate/."""
@@ -155,9 +155,9 @@ class Web:
     def _api(
         self, method: str, path: str, environ: dict, start_response: StartResponse
     ) -> list[bytes]:
-        if (answer := self._across(method, environ, start_response)) is not None:
+        if (answer := self.across(method, environ, start_response)) is not None:
             return answer
-        cors = _cors(environ.get("HTTP_ORIGIN"))
+        cors = cors_for(environ.get("HTTP_ORIGIN"))
         if why := self.lobby.bans.why("address", site_of(self.address_of(environ))):
             body = json.dumps({"error": "banned", "message": f"You are {why}."}).encode()
             return _answer(start_response, "403 Forbidden", body, "application/json", cors)
@@ -194,9 +194,9 @@ class Web:
         self, method: str, path: str, environ: dict, start_response: StartResponse
     ) -> list[bytes]:
         """What comes by plain HTTP in place of a WebSocket."""
-        if (answer := self._across(method, environ, start_response)) is not None:
+        if (answer := self.across(method, environ, start_response)) is not None:
             return answer
-        cors = _cors(environ.get("HTTP_ORIGIN"))
+        cors = cors_for(environ.get("HTTP_ORIGIN"))
         try:
             said = self.streams.answer(method, path, environ, cors)
         except Refusal as refusal:
@@ -205,7 +205,7 @@ class Web:
             body = json.dumps(text).encode() + b"\n"
         else:
             if isinstance(said, Held):
-                return self._hold(said)
+                return self.hold(said)
             status, body, kind = said.status, said.body, said.kind
         return _answer(start_response, f"{status.value} {status.phrase}", body, kind, cors)
 
@@ -214,9 +214,9 @@ class Web:
     ) -> list[bytes]:
         """Server-sent events for pages that only look at a room, or without one at the lobby (see
         `live.py`)."""
-        if (answer := self._across(method, environ, start_response)) is not None:
+        if (answer := self.across(method, environ, start_response)) is not None:
             return answer
-        cors, address = _cors(environ.get("HTTP_ORIGIN")), self.address_of(environ)
+        cors, address = cors_for(environ.get("HTTP_ORIGIN")), self.address_of(environ)
 
         def refuse(status: HTTPStatus, error: str, message: str) -> list[bytes]:
             body = json.dumps({"error": error, "message": message}).encode() + b"\n"
@@ -225,7 +225,7 @@ class Web:
 
         if method != "GET":
             return refuse(HTTPStatus.METHOD_NOT_ALLOWED, "method", "GET only")
-        if (full := self._full(address)) is not None:
+        if (full := self.full(address)) is not None:
             reason, status, text = full
             self.refused[reason] += 1
             return refuse(status, reason, text)
@@ -238,14 +238,14 @@ class Web:
         site = site_of(address)
         self._open[site] += 1
         held = feed.held(last, not room, headers, self.config.slow_seconds)
-        return self._hold(held, lambda: self._leave(site))
+        return self.hold(held, lambda: self._leave(site))
 
     def _leave(self, site: str) -> None:
         self._open[site] -= 1
         if not self._open[site]:
             del self._open[site]
 
-    def _hold(self, held: Held, closed: Callable[[], None] = lambda: None) -> list[bytes]:
+    def hold(self, held: Held, closed: Callable[[], None] = lambda: None) -> list[bytes]:
         """Answer bit by bit, on a duplicate of the request's own socket; the request itself ends
         now, as that of a WebSocket does. `closed` is called at the end."""
         sock = socket.socket(fileno=os.dup(self._take_socket()))
@@ -264,7 +264,7 @@ class Web:
         gevent.spawn(write)
         return []
 
-    def _across(
+    def across(
         self, method: str, environ: dict, start_response: StartResponse
     ) -> list[bytes] | None:
         """The answer to a page of another site: to its preflight, or that it may not ask at all."""
@@ -273,7 +273,9 @@ class Web:
             return _answer(start_response, "403 Forbidden", b'{"error": "origin"}\n',
                            "application/json")  # fmt: skip
         if method == "OPTIONS":
-            return _answer(start_response, "204 No Content", headers=[*_cors(origin), *PREFLIGHT])
+            return _answer(
+                start_response, "204 No Content", headers=[*cors_for(origin), *PREFLIGHT]
+            )
         return None
 
     def _forwarded(self, environ: dict, header: str, default: str) -> str:
@@ -378,7 +380,7 @@ class Web:
             # Its bytes would be taken for frames by us, and not by a proxy between.
             return refuse("body", "400 Bad Request", b"an upgrade has no body\n")
         address = self.address_of(environ)
-        if (full := self._full(address)) is not None:
+        if (full := self.full(address)) is not None:
             reason, code, text = full
             return refuse(reason, f"{code.value} {code.phrase}", f"{text}\n".encode())
         handshake = ServerProtocol(
@@ -403,7 +405,7 @@ class Web:
         self._serve(os.dup(self._take_socket()), environ.get("QUERY_STRING", ""), address)
         return []
 
-    def _full(self, address: str) -> tuple[str, HTTPStatus, str] | None:
+    def full(self, address: str) -> tuple[str, HTTPStatus, str] | None:
         """Why nobody else can come in from this address, if so: a word for our counters, the
         status, and a sentence."""
         limit = self.config.max_connections_per_address
@@ -417,13 +419,13 @@ class Web:
         """The way to a room for a client that has no WebSocket, on a WebSocket's terms. Raises
         Refusal."""
         address = self.address_of(environ)
-        if (full := self._full(address)) is not None:
+        if (full := self.full(address)) is not None:
             reason, status, text = full
             self.refused[reason] += 1
             raise Refusal(status, reason, text)
-        return self._bridge(environ.get("QUERY_STRING", ""), address), site_of(address)
+        return self.bridge(environ.get("QUERY_STRING", ""), address), site_of(address)
 
-    def _bridge(self, query_string: str, address: str) -> Bridge:
+    def bridge(self, query_string: str, address: str) -> Bridge:
         bridge = Bridge(address)
         self._serve(bridge.fd, query_string, address)
         return bridge
@@ -524,7 +526,7 @@ def site_of(address: str) -> str:
     return str(ipaddress.ip_network((int(parsed), 64), strict=False).network_address)
 
 
-def _cors(origin: str | None) -> list[tuple[str, str]]:
+def cors_for(origin: str | None) -> list[tuple[str, str]]:
     """What lets a page of an allowed origin read an answer. Nothing here goes by cookies."""
     if origin is None:
         return []

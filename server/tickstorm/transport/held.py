@@ -31,10 +31,10 @@ class Held:
         self.write = write
 
 
-def head(headers: Headers) -> bytes:
+def head(headers: Headers, status: str = "200 OK") -> bytes:
     """Of an answer that ends with the connection, or has a length among its headers."""
     lines = [f"{name}: {value}\r\n" for name, value in [*headers, ("Connection", "close")]]
-    return f"HTTP/1.1 200 OK\r\n{''.join(lines)}\r\n".encode()
+    return f"HTTP/1.1 {status}\r\n{''.join(lines)}\r\n".encode()
 
 
 def send_all(sock: socket.socket, data: bytes, seconds: float) -> None:
