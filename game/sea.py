@@ -357,6 +357,7 @@ class Sea:
                 table.mutable,
                 table.static,
                 None if self.alone else Berths(table.room_of, table.numbers, self.rooms.epoch),
+                still=table.shuffled if table is self.orbs else None,
             )
             for table in self.tables
         ]

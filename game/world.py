@@ -78,6 +78,10 @@ class World(Speaker):
         if room is None:
             raise ValueError("the sea is full")
         self.room = room
+        self.base = int(sea.ships.berth_first[room])
+        """The row of slot 0 in the ships' table."""
+        self.epoch = sea.tick - (tick or 0)
+        """The sea's tick at which the room's own was 0."""
         rooms = sea.rooms
         rooms.round_ticks[room] = self.round_ticks = round_s * tick_hz
         rooms.podium_ticks[room] = self.podium_ticks = PODIUM_S * tick_hz if round_s else 0
@@ -96,16 +100,7 @@ class World(Speaker):
     @property
     def tick(self) -> int:
         """The room's own."""
-        return self.sea.tick - self._epoch
-
-    @property
-    def _epoch(self) -> int:
-        return int(self.sea.rooms.epoch[self.room])
-
-    @property
-    def base(self) -> int:
-        """The row of slot 0 in the ships' table."""
-        return int(self.ships.berth_first[self.room])
+        return self.sea.tick - self.epoch
 
     def join(self, name: str, bot: bool) -> int:
         """Give a new player the lowest free slot and a ship somewhere; returns the slot.
@@ -196,7 +191,7 @@ class World(Speaker):
         ships = self.ships
         berth = ships.span(self.room)
         self.sea.fill_rows(slice(berth.start, min(berth.stop, ships.used)))
-        epoch = self._epoch
+        epoch = self.epoch
         views = []
         for table in (ships, self.shots, self.orbs):
             rows = table.span(self.room)
@@ -209,6 +204,7 @@ class World(Speaker):
                     table.full("y")[rows],
                     table.mutable[rows],
                     table.static[rows],
+                    still=table.shuffled if table is self.orbs else None,
                 )
             )
         return views
@@ -258,7 +254,7 @@ class World(Speaker):
             for name in names:
                 column = table.full(name)[rows][present]
                 if name in TICKS:
-                    column[column != 0] -= self._epoch
+                    column[column != 0] -= self.epoch
                 elif name == "owner":
                     column = column - self.base
                 columns.append(column)
@@ -269,7 +265,7 @@ class World(Speaker):
     def dump(self) -> dict[str, Any]:
         """Everything needed to go on from here, as msgpack can carry it."""
         sea, tick = self.sea, self.tick
-        ticks, slots = dict.fromkeys(TICKS, self._epoch), {"owner": self.base}
+        ticks, slots = dict.fromkeys(TICKS, self.epoch), {"owner": self.base}
         tables = [table.dump(self.room, ticks, slots) for table in sea.tables]
         return {
             "settings": [self.constants.tick_hz, self.constants.size, self.capacity],
@@ -286,7 +282,7 @@ class World(Speaker):
     def _past(self, used: int) -> list[np.ndarray]:
         """float32[depth, used] x and y of the last ticks, by the room's own; 0 where a ship was
         not there yet."""
-        history, tick, epoch = self.sea.history, self.tick, self._epoch
+        history, tick, epoch = self.sea.history, self.tick, self.epoch
         rows = slice(self.base, self.base + used)
         when = tick - (tick - np.arange(history.depth)) % history.depth
         there = self.ships.full("present")[rows]
@@ -319,7 +315,8 @@ def load_world(data: dict[str, Any], sea: Sea | None = None) -> World:
     sea.rooms.shots_refused[room] = data["shots_refused"]
     if sea.alone:
         sea.tick, sea.rooms.epoch[room] = data["tick"], 0
-    epoch = int(sea.rooms.epoch[room])
+        world.epoch = 0
+    epoch = world.epoch
     for table, rows in zip(sea.tables, data["tables"]):
         table.load(rows, room, dict.fromkeys(TICKS, epoch), {"owner": world.base})
     sea.loaded(room)

@@ -48,7 +48,7 @@ MOST_SLOTS = 65_535
 LARGEST = 31_744
 """Units from side to side: halves of them fit 16 bits, and so do the cells of the grid."""
 RESERVED = frozenset(vars(Table)) | {"present", "born", "heard", "capacity", "used", "mutable",
-                                    "static", "room", "room_of", "numbers",
+                                    "static", "room", "room_of", "numbers", "shuffled",
                                     "berth_first", "berth_count"}  # fmt: skip
 """Names that no column can have."""
 

@@ -51,6 +51,8 @@ class Table:
         self.static = np.zeros(capacity, kind.dtype("static"))
         self.room_of = np.zeros(capacity, np.intp)  # of every row; 0 for nobody's
         self.numbers = np.arange(capacity).astype(np.uint16)  # of every row, in its room
+        self.shuffled = 0
+        """How often rows have changed otherwise than by `claim` and `release`."""
         self.berth_first = np.zeros(rooms or 1, np.int64)
         self.berth_count = np.zeros(rooms or 1, np.int64)
         if rooms is None:
@@ -89,6 +91,7 @@ class Table:
 
     def unberth(self, room: int) -> None:
         """A room has gone: its rows are zero, and can be another's."""
+        self.shuffled += 1
         first, count = int(self.berth_first[room]), int(self.berth_count[room])
         self.release(np.arange(first, min(first + count, self.used)))
         self.room_of[first : first + count] = 0
@@ -193,6 +196,7 @@ class Table:
     ) -> None:
         """Take over the rows of a dump in place of all that the room had. `ticks`, `slots`: what
         `dump` took off is added."""
+        self.shuffled += 1
         berth, used = self.span(room), data["used"]
         self.release(np.arange(berth.start, min(berth.stop, self.used)))
         if used:

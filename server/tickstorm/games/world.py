@@ -48,6 +48,9 @@ class KindView(NamedTuple):
     static: np.ndarray  # structured[n]: kind.dtype("static")
     berths: Berths | None = None  # None: all are of one room, with ids from 0 on
     group: np.ndarray | None = None  # u1[n]: who sees it, or whom it sees; None: those who are near
+    still: int | None = None
+    """For a kind whose entities never move: a number that is another whenever some have come that
+    weren't born just now, as from a dump. None: they move."""
 
 
 class World(Protocol):

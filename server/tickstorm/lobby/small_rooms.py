@@ -186,8 +186,8 @@ class SmallRooms:
 
 def _story(game: Game, tail: Tail) -> Story:
     steps = [
-        (events, np.frombuffer(commands, game.STEP_COMMAND), checksum)
-        for _, _, events, commands, checksum, _ in tail.ticks
+        (events, np.frombuffer(commands, game.STEP_COMMAND))
+        for _, _, events, commands, *_ in tail.ticks
     ]
     return Story(tail.checkpoint[3], tail.checkpoint[4], steps)
 

@@ -78,6 +78,8 @@ class KindHistory:
         self.block_changed_at = np.zeros(grid.count, np.int64)
         """int64[cells]: last tick at which anything in the block around a cell changed."""
         self._seen_at = -RING  # last tick with any entity
+        self._recorded = -RING  # last tick that was put into the ring
+        self._still: int | None = None  # what the view said of itself then
 
     def _see_rows(self) -> None:
         self.rows = self.state.reshape(2 * RING * self.slots, self._width)
@@ -111,12 +113,22 @@ class KindHistory:
             self._seen_at = tick
         elif self.empty(tick - 1):
             return  # as in all of the ring
-        cell.fill(self.grid.nowhere)
-        room = None if berths is None else berths.room[slots]
+        same = view.still is not None and view.still == self._still and view.group is None
+        if same and self._recorded == tick - 1:
+            cell[:] = self.cell[before]
+            was = cell != self.grid.nowhere
+            appeared = view.present & ((view.born == tick) | ~was)
+            cell[was & ~view.present] = self.grid.nowhere
+            fresh = np.flatnonzero(appeared)
+        else:
+            cell.fill(self.grid.nowhere)
+            fresh = slots
+        self._still, self._recorded = view.still, tick
+        room = None if berths is None else berths.room[fresh]
         if view.group is not None and self.views is None:
-            room = view.group[slots]
-        cell[slots] = self.grid.cell_of(view.x[slots], view.y[slots], room)
-        own_cell = cell[slots]
+            room = view.group[fresh]
+        cell[fresh] = self.grid.cell_of(view.x[fresh], view.y[fresh], room)
+        own_cell = cell.take(slots)
         population = np.bincount(own_cell, minlength=self.grid.count)
         starts[0] = 0
         np.cumsum(population, out=starts[1:])

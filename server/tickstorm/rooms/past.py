@@ -24,11 +24,11 @@ BREATH_S = 1e-4
 
 class Story(NamedTuple):
     """How a world came to be what it is: a checkpoint (`World.dump` and the sessions then), and of
-    each step since ``(events, commands, checksum or None)``."""
+    each step since ``(events, commands)``."""
 
     dump: dict[str, Any]
     sessions: list[list]
-    steps: list[tuple[list[list], np.ndarray, int | None]]
+    steps: list[tuple[list[list], np.ndarray]]
 
 
 class Past:
@@ -61,7 +61,7 @@ class Past:
     def so_far(self, sessions: list[list]) -> Story:
         """The last checkpoint, and the steps since."""
         dump = msgpack.unpackb(self._base, strict_map_key=False)
-        return Story(dump, sessions, [(events, rows, None) for events, rows in self._since])
+        return Story(dump, sessions, list(self._since))
 
     def world(self) -> World:
         """The world as it should be now. Waits, a tick at a time. Raises what its rules raise."""

@@ -5,12 +5,12 @@ Segments are those of `format.py`, with records that say whose they are::
     [HEADER, {format, shared, build, created}]
     [OPEN, room, header]                  what `header_of` says of the room
     [PART, room, record]                  a CHECKPOINT of the room
-    [ROWS, [[room, tick, events, commands, checksum, columns], …]]
+    [ROWS, [[room, tick, events, commands], …]]
     [CLOSED, room]
 
 A room's own records follow from them as if it had written them itself (`records_of`): so it comes
-back, is replayed and verified like any other. Of most ticks there is no checksum (None), which
-would cost more than the tick; once a second there is one.
+back, is replayed and verified like any other. Ticks have no checksum (None), which would cost more
+than the tick itself; checkpoints have one, every few seconds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from .format import (
     MAGIC,
     TICK,
     Damage,
-    column_checksums,
     frame,
     pack,
     read,
@@ -48,8 +47,6 @@ FOLDER = "small"
 OPEN, PART, ROWS, CLOSED = range(20, 24)
 SHARED_FORMAT = 1
 SEGMENT_S, RETRY_S = 600.0, 5.0
-CHECKED_S = 1.0
-"""Seconds between two ticks of a room that are kept with checksums."""
 
 
 class SharedJournal:
@@ -161,7 +158,6 @@ class Share:
         self.known = False  # is it in the present segment?
         self.torn = False  # a tick was lost: useless until the next checkpoint
         self._journal, self._room, self._header = journal, room, header
-        self._checked_ticks = max(1, int(CHECKED_S * hz))
         self._checkpoint_ticks = max(1, int(journal.checkpoint_s * hz))
         self._offset = number * 7 % self._checkpoint_ticks
         self._closed = False
@@ -183,11 +179,8 @@ class Share:
         sessions: Callable[[], list[list]],
     ) -> None:
         tick = world.tick
-        checksum = columns = None
-        if (tick + self._offset) % self._checked_ticks == 0:
-            columns, checksum = column_checksums(world.view()), world.checksum()
         if not self.torn:
-            self._journal.row([self._room, tick, events, commands.tobytes(), checksum, columns])
+            self._journal.row([self._room, tick, events, commands.tobytes()])
         if (tick + self._offset) % self._checkpoint_ticks == 0:
             self.checkpoint(world, sessions(), [])
 
@@ -254,7 +247,7 @@ def tails(folder: Path) -> dict[str, Tail]:
             for id, *row in record[1]:
                 tail = found.get(id)
                 if tail is not None and row[0] == tail.tick + 1:
-                    tail.ticks.append([TICK, *row])
+                    tail.ticks.append([TICK, *row, None, None])
     return found
 
 
@@ -268,7 +261,7 @@ def records_of(folder: Path, room: str) -> Iterator[list[Any]]:
         elif record[0] == ROWS:
             for id, *row in record[1]:
                 if id == room:
-                    yield [TICK, *row]
+                    yield [TICK, *row, None, None]
 
 
 def extract(folder: Path, room: str, path: Path) -> int:
