@@ -442,7 +442,7 @@ export class Renderer {
       }
       const size = 21 * camera.scale * Math.min(1, (EMOTE_S - left) * 6 + 0.3);
       const x = ships.x[i] * camera.scale - camera.left;
-      const y = ships.y[i] * camera.scale - camera.top - 64 * camera.scale;
+      const y = ships.y[i] * camera.scale - camera.top - 84 * camera.scale; // a crown has its place below
       ctx.globalAlpha = Math.min(1, left * 2);
       ctx.fillStyle = "rgb(8 12 28 / .8)";
       ctx.strokeStyle = STROKES[this.bucket(ships.hue[i], i === ships.ownIndex)];
