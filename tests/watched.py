@@ -26,6 +26,7 @@ class Watched(Crowd):
         self.server = server
         self.seen: dict[tuple[int, int], dict] = {}
         """Own state by (tick, slot)."""
+        self._starts = self._started()
 
     def __enter__(self) -> Watched:
         self.start()
@@ -44,9 +45,21 @@ class Watched(Crowd):
             gevent.sleep(0.02)
 
     def wait_until_all_are_back(self) -> None:
-        """After a restart that all have noticed or are about to."""
-        self.wait(lambda: self.tally.resumed >= len(self.bots), "all to resume")
-        self.wait(lambda: all(bot.session.own for bot in self.bots), "snapshots")
+        """After a restart, or while there is one: until all get snapshots of the new process."""
+        starts, self._starts = self._starts, -1
+        self.wait(lambda: self._started() > starts, "the restart")
+        self._starts = self._started()
+        before = self.ticks()
+        self.wait(lambda: all(t > b + 2 for t, b in zip(self.ticks(), before)), "snapshots")
+        self.wait(lambda: all(bot.session and bot.session.own for bot in self.bots), "ships")
+
+    def _started(self) -> int:
+        return self.server.log().count("serves http://")
+
+    def ticks(self) -> list[int]:
+        """Of the last snapshot of each, 0 while it has none."""
+        worlds = [bot.session and bot.session.world for bot in self.bots]
+        return [world.tick if world else 0 for world in worlds]
 
     def slots(self) -> list[int]:
         return [bot.session.welcome["slot"] for bot in self.bots]

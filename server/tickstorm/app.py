@@ -9,6 +9,7 @@ import os
 import sys
 
 from . import worker
+from .lobby.machine import Machine
 
 try:
     import uwsgi
@@ -19,7 +20,7 @@ FAILED_APP = 22
 """Exit code by which uWSGI's master knows that trying again is of no use (`need-app`)."""
 
 
-def check_uwsgi() -> None:
+def check_uwsgi(workers: int) -> None:
     """Say plainly what this uWSGI lacks. Raises RuntimeError."""
     option = uwsgi.opt
     if "gevent" not in option:
@@ -28,8 +29,8 @@ def check_uwsgi() -> None:
         raise RuntimeError(f"uWSGI {uwsgi.version!r} has no connection_fd; 2.0.20 or newer has")
     if "threads" in option or "enable-threads" in option and int(option.get("threads", 0)) > 1:
         raise RuntimeError("uWSGI's threads together with gevent corrupt memory: remove `threads`")
-    if int(option.get("processes", option.get("workers", 1))) > 1:
-        raise RuntimeError("one worker per instance: workers share no rooms (see ARCHITECTURE.md)")
+    if int(option.get("processes", option.get("workers", 1))) != workers:
+        raise RuntimeError(f"uWSGI's `processes` must be WORKERS, which is {workers}")
 
 
 def _setting(name: str) -> str:
@@ -40,8 +41,9 @@ def _setting(name: str) -> str:
 
 try:
     config = worker.settings(_setting("games"))
-    check_uwsgi()
-    application = worker.start(config, uwsgi.connection_fd)
+    check_uwsgi(config.worker_count)
+    machine = Machine(config, uwsgi.worker_id() - 1)
+    application = worker.start(config, uwsgi.connection_fd, machine=machine)
 except worker.Errors as error:
     print(f"tickstorm: {error}", file=sys.stderr, flush=True)
     os._exit(FAILED_APP)

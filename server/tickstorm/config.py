@@ -19,6 +19,9 @@ class ConfigError(ValueError):
     """An option has a value that isn't allowed. The message names all three."""
 
 
+MOST_WORKERS = 64
+
+
 def _option(
     default: Any, help: str, low: float | None = None, high: float | None = None, **extra: Any
 ) -> Any:
@@ -57,6 +60,13 @@ class Config:
     directory: str = _option(
         "memory", "where rooms are found: `memory`, or `redis://…` for several nodes"
     )
+    workers: str = _option(
+        "1", "processes that share the rooms behind the one port; `auto`: one for each core"
+    )
+    balance: str = _option(
+        "on", "move rooms off a worker that is short of time, with their players' connections",
+        choices=("on", "off"),
+    )  # fmt: skip
     node: str = _option("", "name of this node in the directory; empty: its host and port")
     node_url: str = _option(
         "/ws", "where clients reach this node's websocket; may be relative to the page"
@@ -145,6 +155,13 @@ class Config:
     )
 
     @property
+    def worker_count(self) -> int:
+        """Workers, `auto` resolved."""
+        if self.workers == "auto":
+            return min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+        return int(self.workers)
+
+    @property
     def message_rate(self) -> int:
         """Messages per second that a client may send on average."""
         return self.messages_per_second or 3 * self.tick_hz
@@ -205,7 +222,18 @@ def load(environ: Mapping[str, str] | None = None) -> Config:
         text = environ.get(option.name.upper(), "").strip()
         if text:
             values[option.name] = _parse(option, text)
-    return Config(**values)
+    config = Config(**values)
+    if config.workers != "auto" and config.workers not in map(str, range(1, MOST_WORKERS + 1)):
+        raise ConfigError(
+            f"WORKERS={config.workers} is not allowed: a whole number from 1 to {MOST_WORKERS}, or "
+            "auto"
+        )
+    if config.worker_count > 1 and config.directory != "memory":
+        raise ConfigError(
+            f"WORKERS={config.workers} is not allowed: with a DIRECTORY of several machines, a "
+            "node has one worker"
+        )
+    return config
 
 
 def allowed(option: Field) -> str:
@@ -265,11 +293,22 @@ def reload_binary() -> str:
         return str(folder / "python" if file.read(2) == b"#!" else uwsgi)
 
 
+def keeper(config: Config) -> str:
+    """How uWSGI starts the keeper: its pidfile, and the command."""
+    pidfile = Path(config.data_dir).absolute() / f"keeper-{config.port}.pid"
+    binary = Path(reload_binary())
+    python = binary if "python" in binary.name else binary.with_name("python")
+    python = python if python.exists() else Path(sys.executable)
+    package = Path(__file__).resolve().parents[1]
+    path = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
+    return f"{pidfile} exec env PYTHONPATH={path} {python} -m tickstorm.lobby.keeper {pidfile}"
+
+
 def main(arguments: list[str]) -> int:
     if arguments == ["--reload-binary"]:  # for uwsgi.ini
         print(reload_binary())
         return 0
-    if arguments not in ([], ["--check"], ["--cores"]):
+    if arguments not in ([], ["--check"], ["--cores"], ["--workers"], ["--keeper"]):
         print(__doc__, file=sys.stderr)
         return 2
     try:
@@ -279,6 +318,10 @@ def main(arguments: list[str]) -> int:
         return 1
     if arguments == ["--cores"]:  # for uwsgi.ini
         print(config.cores)
+    elif arguments == ["--workers"]:
+        print(config.worker_count)
+    elif arguments == ["--keeper"]:
+        print(keeper(config))
     elif not arguments:
         print(table())
     return 0

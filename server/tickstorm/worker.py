@@ -22,7 +22,9 @@ from .config import Config, ConfigError, load
 from .games import catalogue
 from .games.catalogue import CROWD, GameError
 from .lobby import directory, sdk, tokens
+from .lobby.holding import Holding
 from .lobby.lobby import Lobby
+from .lobby.machine import Machine, MachineDirectory
 from .lobby.node import Node
 from .lobby.pages import pages_of
 from .lobby.web import Application, Web
@@ -69,18 +71,27 @@ def settings(games: str = "") -> Config:
 
 
 def start(
-    config: Config, take_socket: Callable[[], int], end: Callable[[bool], None] = lambda again: None
+    config: Config,
+    take_socket: Callable[[], int],
+    end: Callable[[bool], None] = lambda again: None,
+    machine: Machine | None = None,
 ) -> Web:
     """Build everything and start the loops. Called once per process.
 
     `take_socket()`: the descriptor of the request that is being answered. `end(again)` is called
-    when the server has ended; `again`: it was told to restart.
+    when the server has ended; `again`: it was told to restart. `machine`: the line to the keeper,
+    where there is one.
     """
     games = catalogue.load(config.games)
     memory.keep()
     if config.watchdog_seconds:
         faulthandler.dump_traceback_later(RECOVERY_SECONDS, exit=True)
-    rooms_known = directory.connect(config.directory)  # reads files that may be only root's
+    several = machine is not None and config.worker_count > 1
+    rooms_known: directory.Directory
+    if machine is not None and several:
+        rooms_known = MachineDirectory(machine)
+    else:
+        rooms_known = directory.connect(config.directory)  # reads files that may be only root's
     pages, _ = pages_of(games), sdk.files()  # so are these, perhaps,
     import_module("gevent.threadpool")  # and what is imported only when it is used
     socket_io = _socket_io() if config.socketio == "on" else None
@@ -88,9 +99,15 @@ def start(
         playground.pages()
     privileges.drop(config.run_as, config.data_dir)
     key = tokens.load_key(config.secret, config.data_dir)
-    lobby = Lobby(config, key, games)
-    node = Node(config, key, lobby, rooms_known)
+    if machine is not None:
+        machine.start()
+    number = machine.worker if machine is not None else 0
+    rooms = machine.rooms if machine is not None and several else None
+    lobby = Lobby(config, key, games, worker=number, rooms=rooms)
+    node = Node(config, key, lobby, rooms_known, number if several else None)
     web = Web(config, lobby, node, take_socket, pages)
+    if machine is not None:
+        _join_in(machine, lobby, node, web)
     door = Door(config.port, web.health_answer)
     web.door = door
     web.mounted["metrics"] = Scrape(web, config.metrics_token)
@@ -116,6 +133,8 @@ def start(
         if isinstance(room, CrowdRoom):
             run_room(room)
     lobby.small.start_all()
+    if machine is not None:
+        machine.run()
     gevent.spawn(lobby.loop.run).link_exception(_crashed)
     gevent.spawn(node.run).link_exception(_crashed)
     gevent.spawn(_collect_garbage)
@@ -140,6 +159,20 @@ def _socket_io() -> Callable[[Web], Application]:
         ) from error
     application: Callable[[Web], Application] = module.SocketIo
     return application
+
+
+def _join_in(machine: Machine, lobby: Lobby, node: Node, web: Web) -> None:
+    """One of the processes of a machine, behind one port."""
+    web.holding = Holding(machine)
+    lobby.elsewhere, lobby.listed_elsewhere = machine.count, machine.lists
+    machine.status = web.status
+    machine.has = lobby.rooms.__contains__
+    machine.on_adopt, machine.on_come, machine.on_take = lobby.adopt, node.come, web.take
+    if node.worker is not None:
+        machine.report = node.report
+        node.others = lambda: {worker: said["busy"] for worker, said in machine.others}
+        if lobby.config.balance == "on":
+            node.mover = web.move
 
 
 def _develop(lobby: Lobby, web: Web) -> None:
@@ -195,17 +228,22 @@ def _handle_signals(node: Node, web: Web, sampler: Sampler, end: Callable[[bool]
 def _leave(node: Node, web: Web, restart: bool, end: Callable[[bool], None]) -> None:
     """Hand the rooms to other nodes, if there are any. Tell everyone, wait until they have gone
     and the journal is on disk, and end."""
-    lobby = node.lobby
-    if node.directory.shared:
+    lobby, machine = node.lobby, web.holding.machine
+    if node.directory.saves:
         node.leave(DRAIN_SECONDS)
     began = monotonic()
-    goodbye = began + GOODBYE_SECONDS
-    if restart:
-        lobby.close(Close.RESTART, "the server restarts")
+    if restart and machine is not None and machine.reached:
+        lobby.suspend()  # the sockets stay open, for the process that comes next
+        web.park()
     else:
-        lobby.close(Close.GOING_AWAY, "the server stops")
-    while web.websockets and monotonic() < goodbye:
-        gevent.sleep(0.02)
+        if restart:
+            lobby.close(Close.RESTART, "the server restarts")
+        else:
+            lobby.close(Close.GOING_AWAY, "the server stops")
+        while web.websockets and monotonic() < began + GOODBYE_SECONDS:
+            gevent.sleep(0.02)
+        if machine is not None:
+            machine.quit()
     lobby.finish()
     while not lobby.finished and monotonic() < began + LEAVE_SECONDS:
         gevent.sleep(0.005)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from ..protocol import names, wire
 from ..protocol.wire import Close, ProtocolViolation
 from ..rooms.object_session import ObjectSession
 from ..rooms.session import Session
 from ..transport.connection import Connection
-from .lobby import Lobby
+from .lobby import Elsewhere, Lobby
 
 SYNC_COST = 10
 """SYNC is short and its answer long: it counts as so many messages."""
@@ -32,6 +35,13 @@ class Conversation:
         self.connection = connection
         self.address = address
         self.session: Session | ObjectSession | None = None
+        self.hello = b""
+        """The HELLO that is being acted on."""
+        self.origin: dict[str, str] = {}
+        """How it came: the query of its URL, and the client's address."""
+        self.hops = 0  # from worker to worker
+        self.pass_on: Callable[[int], None] = lambda worker: None
+        self.seated: Callable[[], None] = lambda: None
 
     def receive(self, data: bytes) -> None:
         """Act on one message. Raises ProtocolViolation."""
@@ -42,7 +52,14 @@ class Conversation:
         if self.session is None:
             if kind != wire.HELLO:
                 raise ProtocolViolation(Close.HELLO_EXPECTED, "HELLO comes first")
-            self._hello(*fields)
+            self.hello = data
+            try:
+                self._hello(*fields)
+            except Elsewhere as place:
+                self.pass_on(place.worker)
+                return
+            self.hello = b""
+            self.seated()
             return
         session, room = self.session, self.session.room
         if kind == wire.INPUT:
@@ -58,6 +75,40 @@ class Conversation:
             raise ProtocolViolation(Close.MALFORMED, "HELLO twice")
         else:
             room.receive(session, kind, fields)
+
+    def forget(self) -> None:
+        """Its connection is closed: no circle of references may be left."""
+        self.pass_on, self.seated = lambda worker: None, lambda: None
+
+    def about(self) -> dict[str, Any]:
+        """What another process needs to go on with this: see `go_on`."""
+        session = self.session
+        if session is None or self.replay is not None:
+            return {"room": "", "session": ""}
+        room = self.lobby.rooms[session.room.id]
+        return {
+            "room": room.id,
+            "session": session.id,
+            "schema": room.schema,
+            "spectator": session.spectator,
+            "name": session.name,
+        }
+
+    def go_on(self, about: dict[str, Any]) -> None:
+        """The same stay, where its room is now. What the client knows from WELCOME still holds;
+        a whole state comes by itself. Raises ProtocolViolation."""
+        room = self.lobby.rooms.get(about["room"])
+        if room is None:
+            raise ProtocolViolation(Close.RESTART, "the room is not here")
+        if about["schema"] != room.schema:
+            raise ProtocolViolation(Close.SCHEMA, "the game has changed; reload")
+        session: Session | ObjectSession | None
+        session = room.carry_on(about["session"], self.connection, self.address)
+        if session is None and about["spectator"]:
+            session = room.spectate(about["name"], self.connection, self.address)
+        if session is None:
+            raise ProtocolViolation(Close.RESTART, "the place in the room was lost")
+        self.session = session
 
     def end(self) -> None:
         """The connection is over."""

@@ -119,6 +119,7 @@ class NodeReport:
     draining: bool = False
     rooms: list[RoomReport] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
+    busy: float = 0.0  # share of its core that its rooms take
 
 
 class Orders(NamedTuple):
@@ -136,6 +137,7 @@ class Directory(Protocol):
     before a "." in it stands for the address that it is counted under."""
 
     shared: bool  # do other nodes see it?
+    saves: bool  # does it keep rooms' checkpoints, for whoever opens them next?
 
     def beat(self, report: NodeReport) -> Orders:
         """Renew the node's lease, or register it."""
@@ -190,6 +192,7 @@ class Directory(Protocol):
 @dataclass
 class _Room:
     info: RoomInfo
+    node: str = ""
     players: int = 0
     watching: int = 0
     held: dict[str, tuple[float, bool]] = field(default_factory=dict)  # until when, to watch?
@@ -204,15 +207,17 @@ class _Room:
 
 
 class MemoryDirectory:
-    """The directory of one node, in its own memory."""
+    """The directory of one node, or of a machine's workers (see `keeper.py`), in memory. The
+    nodes stand for one server: seats and rooms are limited over all of them."""
 
     shared = False
+    saves = False
 
     def __init__(self, clock: Callable[[], float] = monotonic):
         self.clock = clock
         self._rooms: dict[str, _Room] = {}
         self._keys: dict[str, tuple[str, float]] = {}
-        self._node: NodeReport | None = None
+        self._nodes: dict[str, NodeReport] = {}
         self._holding: Counter[tuple[str, str]] = Counter()  # by address and room, and by address
         # What runs out, in order: of each kind all take as long. Sweeping looks at what is due.
         self._tickets: deque[tuple[float, str, str]] = deque()
@@ -221,25 +226,45 @@ class MemoryDirectory:
         self._key_ends: deque[tuple[float, str]] = deque()
 
     def beat(self, report: NodeReport) -> Orders:
-        self._node = report
+        self._nodes[report.node] = report
         for id in report.closed:
-            self._drop(id)
+            if id in self._rooms and self._rooms[id].node == report.node:
+                self._drop(id)
         orders = Orders([], [], [], {})
         for said in report.rooms:
-            room = self._rooms.setdefault(said.id, _Room(said.info))
+            room = self._rooms.setdefault(said.id, _Room(said.info, report.node))
+            if room.node != report.node and room.node in self._nodes:
+                orders.lost.append(said.id)
+                continue
+            room.node = report.node
             room.players, room.watching, room.pending_until = said.players, said.watching, None
             for ticket in said.arrived:
                 self._release(room, room.arrived, ticket)
             if room.closing:
                 orders.close.append(said.id)
         self._sweep()
-        orders.reserved.update((said.id, self._rooms[said.id].reserved) for said in report.rooms)
+        for said in report.rooms:
+            if said.id in self._rooms and said.id not in orders.lost:
+                orders.reserved[said.id] = self._rooms[said.id].reserved
         return orders
 
     def leave(self, node: str) -> None:
-        self._node = None
-        for id in list(self._rooms):
+        self._nodes.pop(node, None)
+        for id in self.rooms_of(node):
             self._drop(id)
+
+    def rooms_of(self, node: str) -> dict[str, RoomInfo]:
+        """The rooms that a node has, or should have."""
+        return {id: room.info for id, room in self._rooms.items() if room.node == node}
+
+    def lose(self, node: str) -> None:
+        """The node is gone, and may come back; its rooms wait for it, or for `assign`."""
+        self._nodes.pop(node, None)
+
+    def assign(self, room: str, node: str) -> None:
+        """Another node has this room from now on."""
+        if room in self._rooms:
+            self._rooms[room].node = node
 
     def create(self, key: str, room: str, info: RoomInfo) -> Place:
         self._sweep()
@@ -256,7 +281,7 @@ class MemoryDirectory:
         known = self._rooms.get(room)
         if known is None or known.closing:
             raise Refused("no_room")
-        if self._node is None or self._node.node in avoid:
+        if known.node not in self._nodes or known.node in avoid:
             raise Refused("away")
         if not watch and (known.taken >= known.info.settings.capacity or not self._seats_left()):
             raise Refused("full")
@@ -272,7 +297,7 @@ class MemoryDirectory:
         self, ticket: str, watch: bool, spare: str, info: RoomInfo, avoid: Iterable[str] = ()
     ) -> Place:
         self._sweep()
-        if self._node is None or self._node.node in avoid:
+        if not set(self._nodes) - set(avoid):
             raise Refused("no_node")
         if self._many(ticket):
             raise Refused("many")
@@ -280,6 +305,7 @@ class MemoryDirectory:
             (-room.taken, id)
             for id, room in self._rooms.items()
             if room.info.settings.public and not room.closing and self._seats_left()
+            if room.node in self._nodes and room.node not in avoid
             if room.taken < room.info.settings.capacity
             if room.info.settings.game == info.settings.game and not self._many(ticket, id)
         ]
@@ -296,6 +322,8 @@ class MemoryDirectory:
         known = self._rooms.get(room)
         if known is None:
             raise Refused("no_room")
+        if known.node != node:
+            raise Refused("elsewhere")
         if ticket not in known.held:
             raise Refused("ticket")
         _, watch = known.held.pop(ticket)
@@ -330,7 +358,10 @@ class MemoryDirectory:
         raise Refused("no_node")
 
     def fetch(self, node: str, room: str) -> tuple[RoomInfo, bytes | None]:
-        return self.find(room).info, None
+        place = self.find(room)
+        if place.node != node:
+            raise Refused("elsewhere")
+        return place.info, None
 
     def score(self, scores: dict[str, int]) -> None:
         pass  # the node has its own
@@ -339,22 +370,33 @@ class MemoryDirectory:
         return []
 
     def _seats_left(self) -> bool:
-        assert self._node is not None, "it has told of itself"
-        return sum(room.taken for room in self._rooms.values()) < self._node.seats
+        seats = max((report.seats for report in self._nodes.values()), default=0)
+        return sum(room.taken for room in self._rooms.values()) < seats
+
+    def least_busy(self, but: str = "") -> str:
+        """The node that should have the next room; "" if none takes any."""
+        free = [
+            (round(report.busy, 1), len(self.rooms_of(node)), node)
+            for node, report in self._nodes.items()
+            if node != but and not report.draining
+        ]
+        return min(free)[2] if free else ""
 
     def _open(self, room: str, info: RoomInfo) -> None:
-        node = self._node
-        if node is None or node.draining or len(self._rooms) >= node.room_limit:
+        node = self.least_busy()
+        if not node or len(self._rooms) >= self._nodes[node].room_limit:
             raise Refused("no_node")
         if not self._seats_left():
             raise Refused("no_node")
-        self._rooms[room] = _Room(info, pending_until=(until := self.clock() + PENDING_S))
+        until = self.clock() + PENDING_S
+        self._rooms[room] = _Room(info, node, pending_until=until)
         self._pending.append((until, room))
 
     def _place(self, id: str) -> Place:
-        room, node = self._rooms[id], self._node
+        room = self._rooms[id]
+        node = self._nodes.get(room.node)
         url = node.url if node else None
-        return Place(id, node.node if node else "", url, room.info, room.taken, room.watching)
+        return Place(id, room.node, url, room.info, room.taken, room.watching)
 
     def _sweep(self) -> None:
         now = self.clock()
@@ -435,6 +477,7 @@ class RedisDirectory:
     joins slow, not ticks."""
 
     shared = True
+    saves = True
 
     def __init__(self, url: str):
         from gevent.threadpool import ThreadPool

@@ -14,7 +14,7 @@ from typing import IO, Any, Protocol
 import gevent
 
 from .. import __version__
-from ..config import Config
+from ..config import MOST_WORKERS, Config
 from ..games.catalogue import CROWD, OBJECTS, Catalogue, Entry, GameError
 from ..games.messages import Refuse
 from ..games.room import Identity, identify
@@ -74,6 +74,20 @@ class Gate(Protocol):
     def bring(self, id: str) -> AnyRoom | None:
         """A room that isn't open here; None if there is none. Raises ProtocolViolation."""
 
+    def seek(self, id: str) -> None:
+        """Raises Elsewhere if another worker of this server has the room."""
+
+    def room_of(self, ticket: str) -> str | None:
+        """Which room a signed ticket is for."""
+
+
+class Elsewhere(Exception):
+    """Another worker has the room, and should have the connection."""
+
+    def __init__(self, worker: int):
+        super().__init__(worker)
+        self.worker = worker
+
 
 class Lobby:
     """The rooms of this process, by id. `games`: what is played; `clock()`: seconds, monotonic.
@@ -90,7 +104,12 @@ class Lobby:
         key: bytes,
         games: Catalogue,
         clock: Callable[[], float] = monotonic,
+        worker: int = 0,
+        rooms: list[tuple[str, RoomInfo]] | None = None,
     ):
+        """`worker`: its number among several of one server, `rooms`: what it opens, by default
+        what it had open before."""
+        self.worker = worker
         settings.check_option(config, games)
         self.config = config
         self.games = games
@@ -123,10 +142,41 @@ class Lobby:
         )  # fmt: skip
         # It knows rooms by a protocol; all that it has were given to it here.
         self.loop.on_end = self._ended  # type: ignore[assignment]
+        self.elsewhere: Callable[..., int] = lambda what, of=None: 0
+        """What the other workers count: of `status`."""
+        self.listed_elsewhere: Callable[[str], bool] = lambda room_id: False
         self.on_over: Callable[[str, Close, str], None] = self.shut
-        self.small = SmallRooms(config, self._writer, clock, self.meters[CROWD])
+        self.small = SmallRooms(config, self._writer, clock, self.meters[CROWD], worker)
         self.small.run = lambda archipelago: self.run_room(archipelago)
-        self._open_before()
+        if rooms is None:
+            self._open_before()
+        else:
+            self.adopt(rooms)
+
+    def adopt(self, rooms: list[tuple[str, RoomInfo]], worker: int | None = None) -> None:
+        """Open rooms as their journals say, those of another `worker` that died. One that can't
+        be opened is no trouble for the others."""
+        if worker is not None:
+            self._stories |= ledger.open_stories(ledger.folder_of(self.config.data_dir, worker))
+            self.small.read(worker)
+        self.small.restore(
+            {
+                id: (self.games[info.settings.game].game, self._world_settings(info))
+                for id, info in rooms
+                if info.settings.game in self.games
+                and not info.keep
+                and self.games[info.settings.game].kind != OBJECTS
+            }
+        )
+        for id, info in rooms:
+            if id in self.rooms:
+                continue
+            try:
+                self.open(id, info)
+            except GameError as error:
+                log.error("room %s is not opened again: %s", id, error)
+            except Exception:  # the others must not suffer from it
+                log.exception("room %s is not opened again", id)
 
     def open(
         self, room_id: str, info: RoomInfo | None = None, state: dict | None = None
@@ -158,18 +208,18 @@ class Lobby:
         """The journal of all rooms of objects, and what it says of those of before."""
         if self._writer is None or not any(entry.kind == OBJECTS for entry in self.games):
             return None, {}
-        config, folder = self.config, Path(self.config.data_dir) / "objects"
+        config, folder = self.config, ledger.folder_of(self.config.data_dir, self.worker)
         folder.mkdir(parents=True, exist_ok=True)
         lock = journal.lock(folder)
         if lock is None:
             log.warning("rooms of objects keep no journal: another process has the one in %s",
                         folder)  # fmt: skip
             return None, {}
-        found = ledger.stories(folder)
+        found = ledger.open_stories(folder)
         kept = ledger.Ledger(
             self._writer, folder, config.journal_megabytes << 20, config.journal_hours * 3600, lock
         )
-        return kept, {id: story for id, story in found.items() if not story.closed}
+        return kept, found
 
     def _open_objects(
         self, entry: Entry, room_id: str, info: RoomInfo, state: dict | None
@@ -326,7 +376,7 @@ class Lobby:
 
     @property
     def _notes(self) -> Path:
-        return Path(self.config.data_dir) / f"rooms-{self.config.port}.json"
+        return notes_of(self.config, self.worker)
 
     def _remember(self) -> None:
         """Note the rooms that are open, but for the one that is always there, each with the
@@ -350,25 +400,16 @@ class Lobby:
     def _open_before(self) -> None:
         """Open the rooms that were open before a crash, and the server's own."""
         infos = read_json(self._notes, noted_rooms) or {}
-        self.small.restore(
-            {
-                id: (self.games[info.settings.game].game, self._world_settings(info))
-                for id, info in infos.items()
-                if info.settings.game in self.games
-                and not info.keep
-                and self.games[info.settings.game].kind != OBJECTS
-            }
-        )
-        if self.config.directory == "memory":
+        if self.config.directory == "memory" and self.worker == 0:
             self.open(self.default_id)
-        for id, info in infos.items():
-            try:
-                self.open(id, info)
-            except GameError as error:
-                log.error("room %s is not opened again: %s", id, error)
-            except Exception:  # the others must not suffer from it
-                log.exception("room %s is not opened again", id)
-        self.open_default()
+        self.adopt(list(infos.items()))
+        if self.worker == 0:
+            for worker in range(self.config.worker_count, MOST_WORKERS):  # of a larger run before
+                notes = notes_of(self.config, worker)
+                if notes.exists():
+                    self.adopt(list((read_json(notes, noted_rooms) or {}).items()), worker)
+                    notes.unlink()
+            self.open_default()
 
     def open_default(self) -> None:
         """Open a room of the server's own, should there be none."""
@@ -417,6 +458,8 @@ class Lobby:
         """
         if self.closing is not None:
             raise ProtocolViolation(*self.closing)
+        if self.node is not None:
+            room_id = self._seek(self.node, room_id, token, ticket)
         if token:
             session = self._resume(token, connection, schema, address)
             if session is not None:
@@ -435,6 +478,8 @@ class Lobby:
             room_id = self.default.id if self.default is not None else None
         room = self.settled(room_id)
         if room is None:
+            if self.node is not None and room_id is not None:
+                self.node.seek(room_id)  # it may have gone while it was waited for
             raise ProtocolViolation(Close.NO_ROOM, "there is no such room")
         _check_schema(schema, room)
         room, who = self._identify(room, name, options or {})
@@ -443,6 +488,19 @@ class Lobby:
         if not spectate and not here and not room.make_room(reserved + 1):
             raise ProtocolViolation(Close.FULL, "the room is full; try again later")
         return self._sit(room, connection, who, bot, spectate, address), False
+
+    def _seek(
+        self, node: Gate, room_id: str | None, token: str | None, ticket: str | None
+    ) -> str | None:
+        """The room that is meant, as far as it is named. Raises Elsewhere if another worker has
+        it."""
+        claim = self.read_token(token) if token else None
+        wanted = claim.room if claim is not None else node.room_of(ticket) if ticket else room_id
+        if wanted is None and self.default is None:
+            room_id = wanted = self.default_id
+        if wanted is not None and wanted not in self.rooms:
+            node.seek(wanted)
+        return room_id
 
     def _identify(self, room: AnyRoom, name: str, options: dict) -> tuple[AnyRoom, Identity]:
         """Who this is, as the game says, and the room, which may be another object by then.
@@ -481,8 +539,10 @@ class Lobby:
         config = self.config
         if spectate:
             most, taken = config.spectators_per_address, self.census.spectators[address]
+            taken += self.elsewhere("spectators_of", address)
         else:
             most, taken = config.max_connections_per_address, self.census.players[address]
+            taken += self.elsewhere("players_of", address)
         if address and most and taken >= most:
             raise ProtocolViolation(Close.FULL, "too many seats of one address; try again later")
         if self._joins.take(address):
@@ -499,11 +559,13 @@ class Lobby:
         expected: bool = False,
     ) -> AnySession:
         if spectate:
-            if sum(r.spectators for r in self.rooms.values()) >= self.config.max_spectators:
+            watching = self.spectators + self.elsewhere("spectators")
+            if watching >= self.config.max_spectators:
                 raise ProtocolViolation(Close.FULL, "no more spectators; try again later")
             return room.spectate(who.name, connection, address)
         here = isinstance(room, ObjectRoom) and who.id in room.by_player
-        if not here and self.players >= self.config.max_players and not self._make_room():
+        players = self.players + self.elsewhere("players")
+        if not here and players >= self.config.max_players and not self._make_room():
             raise ProtocolViolation(Close.FULL, "the server is full; try again later")
         if isinstance(room, ObjectRoom):
             return room.join(who.name, bot, connection, who.id, address, expected)
@@ -555,7 +617,7 @@ class Lobby:
 
     def _replay(self, name: str) -> replay.ReplayRoom | object_replay.ObjectReplay:
         """In a thread. Raises as Reel and `paths_of` do."""
-        objects = Path(self.config.data_dir) / "objects"
+        objects = ledger.folder_of(self.config.data_dir)
         if not journal.folder_of(self.config.data_dir, name.partition("/")[0]).is_dir():
             return object_replay.replay_of(self.games, objects, name, self.clock, self.version)
         paths = replay.paths_of(name, self.config.data_dir)
@@ -578,7 +640,7 @@ class Lobby:
         """May everyone know of this room, open or closed? Ids of private ones open them."""
         info = self.infos.get(room_id)
         if info is None:
-            return room_id.startswith(self.default_id)
+            return room_id.startswith(self.default_id) or self.listed_elsewhere(room_id)
         return info.settings.public
 
     def read_token(self, token: str) -> tokens.Claim | None:
@@ -626,6 +688,52 @@ class Lobby:
     def players(self) -> int:
         return sum(room.players for room in self.rooms.values())
 
+    @property
+    def busy(self) -> float:
+        """The share of a core that all rooms take."""
+        return sum(room.busy for room in self.rooms.values())
+
+    @property
+    def spectators(self) -> int:
+        return sum(room.spectators for room in self.rooms.values())
+
+    def status(self) -> dict[str, Any]:
+        """What the other workers should know."""
+        return {
+            "players": self.players,
+            "spectators": self.spectators,
+            "busy": self.busy,
+            "public": [id for id, info in self.infos.items() if info.settings.public],
+            "players_of": dict(self.census.players),
+            "spectators_of": dict(self.census.spectators),
+        }
+
+    def suspend(self) -> None:
+        """Everything stands still, with what has come taken in: a fresh process goes on with it.
+        Nobody is told. `finish` comes next."""
+        self.closing = Close.RESTART, "the server restarts"
+        self.loop.settle()
+        if self._ledger is not None:
+            self._ledger.keep(self.loop.rooms.values())  # type: ignore[arg-type]  # see `on_end`
+        for room in self.rooms.values():
+            room.stop()
+        for replayed in self.watched:
+            replayed.close(*self.closing)
+
+    def release(self, room_id: str) -> None:
+        """Forget a room that another process has by now; nobody is told."""
+        room = self.rooms.pop(room_id)
+        del self.infos[room_id]
+        self._remember()
+        room.stop()
+        room.finish()
+        self.meters[room.kind].gone.update(room.totals())
+        if isinstance(room, ObjectRoom):
+            if self._ledger is not None:
+                self._ledger.moved(room_id)
+        elif room.journal is not None:
+            room.journal.unlock()
+
     def health(self) -> dict:
         """What `/healthz` says. `status` is "stalled" unless every room's ticks advance."""
         first, node = self.default, self.node
@@ -636,6 +744,8 @@ class Lobby:
             "tick_hz": self.config.tick_hz,
             "players": self.players,
             "rooms": len(self.rooms),
+            "busy": round(self.busy, 4),
+            "pid": os.getpid(),
             "version": __version__,
             "stats": first.summary() if first else {},
             "started": self.started,
@@ -723,6 +833,12 @@ class Lobby:
     def alive(self) -> bool:
         """Do the ticks of all rooms advance?"""
         return all(room.alive() for room in self.rooms.values())
+
+
+def notes_of(config: Config, worker: int) -> Path:
+    """Where a worker notes which rooms it has."""
+    number = f".{worker}" if worker else ""
+    return Path(config.data_dir) / f"rooms-{config.port}{number}.json"
 
 
 def noted_rooms(noted: object) -> dict[str, RoomInfo]:

@@ -24,6 +24,7 @@ from ..config import Config
 from ..games.catalogue import GameError
 from ..protocol.wire import Close, ProtocolViolation
 from . import tokens
+from .balance import Balancer
 from .directory import (
     BEAT_S,
     LEASE_S,
@@ -36,7 +37,7 @@ from .directory import (
     RoomReport,
     Unavailable,
 )
-from .lobby import AnyRoom, Lobby
+from .lobby import AnyRoom, Elsewhere, Lobby
 
 log = logging.getLogger("tickstorm.node")
 
@@ -66,8 +67,19 @@ class Admission(NamedTuple):
 class Node:
     """Calls that reach a shared directory wait, so they belong into greenlets, never a tick."""
 
-    def __init__(self, config: Config, key: bytes, lobby: Lobby, directory: Directory):
+    def __init__(
+        self,
+        config: Config,
+        key: bytes,
+        lobby: Lobby,
+        directory: Directory,
+        worker: int | None = None,
+    ):
+        """`worker`: its number, if the directory is that of one server's workers."""
         self.id = config.node or f"{config.host}:{config.port}"
+        if worker is not None:
+            self.id = str(worker)
+        self.worker = worker
         self.config = config
         self.lobby = lobby
         self.directory = directory
@@ -86,6 +98,11 @@ class Node:
         self._opening = BoundedSemaphore()
         self._beating = BoundedSemaphore()
         self._moving = BoundedSemaphore()
+        self.mover: Callable[[str, int, bytes], bool] | None = None
+        """Takes a room, its state and all its connections to another worker of this server."""
+        self.others: Callable[[], dict[int, float]] = dict
+        """The other workers, and how busy they are."""
+        self._balancer = Balancer()
         self._told: dict[str, int] = {}  # scores that the directory has
         lobby.node = self
 
@@ -100,7 +117,8 @@ class Node:
                 self.close_empty()
                 self.beat()
                 self.lobby.balance()
-                if self.directory.shared and began - shared_at >= SHARE_S:
+                self._even_out()
+                if self.directory.saves and began - shared_at >= SHARE_S:
                     shared_at = began
                     self.share()
             except Exception:  # the rooms play on, and the next beat is a second away
@@ -112,7 +130,8 @@ class Node:
         with self._beating:  # what is said must not be said twice
             self._beat()
 
-    def _beat(self) -> None:
+    def report(self) -> NodeReport:
+        """What there is to say of this process."""
         config = self.config
         rooms = [
             RoomReport(
@@ -124,16 +143,20 @@ class Node:
             )
             for id, room in self.lobby.rooms.items()
         ]
-        closed = list(self._closed)
-        report = NodeReport(
+        return NodeReport(
             self.id,
             config.node_url,
             config.max_players,
             config.max_rooms,
             self.draining,
             rooms,
-            closed,
+            list(self._closed),
+            sum(room.busy for room in self.lobby.rooms.values()),
         )
+
+    def _beat(self) -> None:
+        report = self.report()
+        rooms, closed = report.rooms, report.closed
         try:
             orders = self.directory.beat(report)
         except Unavailable as error:
@@ -158,7 +181,7 @@ class Node:
         self._each("give up", here.intersection(orders.lost), self._give_up)
         if not self.draining:
             self._each("open", orders.open, self._open)
-            self._each("open", [self.lobby.default_id], lambda _: self.lobby.open_default())
+            self._each("open", [self.lobby.default_id], self._open_default)
 
     def _each(self, what: str, ids: Iterable[str], act: Callable[[str], object]) -> None:
         """Do it with each room. Where that fails, it is tried again with the next beat, for the
@@ -170,6 +193,16 @@ class Node:
                 log.warning("can't %s room %s now: %s", what, id, error)
             except Exception:
                 log.exception("can't %s room %s now", what, id)
+
+    def _open_default(self, id: str) -> None:
+        """There is always a room of the server's own: on each node, or on one of its workers."""
+        if self.worker is None:
+            self.lobby.open_default()
+        elif self.worker == 0 and id not in self.lobby.rooms:
+            try:
+                self.directory.find(id)
+            except Refused:
+                self.lobby.open(id)
 
     def _close(self, id: str) -> None:
         self.shut(id, Close.NO_ROOM, "the room was closed by its owner")
@@ -297,6 +330,30 @@ class Node:
         self.moved += 1
         return True
 
+    def _even_out(self) -> None:
+        """Is a room better off with another worker?"""
+        rooms = {id: room.busy for id, room in self.lobby.rooms.items() if not room.held}
+        found = self._balancer.look(rooms, self.others()) if self.mover is not None else None
+        if found is not None:
+            self.move_to(*found)
+
+    def move_to(self, id: str, worker: int) -> None:
+        """Have another worker of this server go on with a room."""
+        assert self.mover is not None, "there are other workers"
+        room = self.lobby.rooms[id]
+        room.held = True
+        if not self.mover(id, worker, msgpack.packb(self.lobby.dump(id))):
+            room.held = False
+            return
+        log.info("room %s goes on in worker %d, at tick %d", id, worker, room.ticks)
+        self._forget(id)
+        self.moved += 1
+
+    def come(self, id: str, info: RoomInfo, state: bytes) -> None:
+        """A room that another worker of this server has moved here."""
+        self.lobby.open(id, info, msgpack.unpackb(state))
+        self._balancer.rest()
+
     def progress(self) -> dict[str, Any]:
         """How far `drain` has come."""
         rooms, players = len(self.lobby.rooms), self.lobby.players
@@ -400,8 +457,34 @@ class Node:
             self._send_on(id)
         return None
 
+    def room_of(self, ticket: str) -> str | None:
+        """Which room a signed ticket is for; None if it is none of ours."""
+        try:
+            return tokens.read(ticket, self._ticket_key).room
+        except tokens.BadToken:
+            return None
+
+    def seek(self, id: str) -> None:
+        """Raises Elsewhere if another worker of this server has the room."""
+        if self.worker is None:
+            return
+        try:
+            place = self.directory.find(id)
+        except Refused:
+            return
+        except Unavailable as error:
+            raise ProtocolViolation(Close.FULL, f"{error}; try again") from None
+        if place.node != self.id:
+            if place.url is None:
+                raise ProtocolViolation(Close.RESTART, "the room comes back in a moment")
+            raise Elsewhere(int(place.node))
+
     def _send_on(self, id: str) -> None:
-        """Raises ProtocolViolation with where a room is, if any other node has it."""
+        """Raises ProtocolViolation with where a room is, if any other node has it; Elsewhere if
+        that is a worker of this server."""
+        if self.worker is not None:
+            self.seek(id)
+            return
         try:
             place = self.directory.find(id)
         except (Refused, Unavailable):

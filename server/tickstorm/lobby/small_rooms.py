@@ -52,6 +52,7 @@ class SmallRooms:
         writer: journal.Writer | None,
         clock: Callable[[], float] = monotonic,
         meter: Meter | None = None,
+        worker: int = 0,
     ):
         self.config, self.clock, self.meter = config, clock, meter
         self.archipelagos: list[Archipelago] = []
@@ -60,10 +61,16 @@ class SmallRooms:
         self._tails: dict[str, Tail] = {}
         self._back: dict[str, Back] = {}
         if writer is not None:
-            self._open_journal(writer)
+            self._open_journal(writer, worker)
 
-    def _open_journal(self, writer: journal.Writer) -> None:
-        config, folder = self.config, Path(self.config.data_dir) / FOLDER
+    def read(self, worker: int) -> None:
+        """Another worker has died: its rooms may be restored here."""
+        folder = folder_of(self.config, worker)
+        if self._journal is not None and folder.is_dir():
+            self._tails |= tails(folder)
+
+    def _open_journal(self, writer: journal.Writer, worker: int) -> None:
+        config, folder = self.config, folder_of(self.config, worker)
         folder.mkdir(parents=True, exist_ok=True)
         lock = journal.lock(folder)
         if lock is None:
@@ -182,6 +189,11 @@ class SmallRooms:
         """After all rooms have finished."""
         if self._journal is not None:
             self._journal.close()
+
+
+def folder_of(config: Config, worker: int) -> Path:
+    """Where a worker keeps the journal of its small rooms."""
+    return Path(config.data_dir) / (f"{FOLDER}-{worker}" if worker else FOLDER)
 
 
 def _story(game: Game, tail: Tail) -> Story:

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 import gevent
+import msgpack
 from gevent import get_hub
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHeader, NegotiationError
@@ -38,6 +39,8 @@ from ..transport.door import Door
 from ..transport.held import Held
 from . import api, live
 from .conversation import Conversation
+from .health import together
+from .holding import Holding
 from .lobby import Lobby
 from .node import Node
 from .pages import Page, Pages, pages_of
@@ -98,6 +101,8 @@ class Web:
         """Connections ended, by the name of the close code, or LOST."""
         self.websockets: set[int] = set()
         """Descriptors of the open connections, and of requests that are answered bit by bit."""
+        self.connections: dict[Connection, Conversation] = {}
+        self.holding = Holding(None)
         self.api = api.Api(config, lobby, node)
         self.streams = Streams(config, self._open_bridge, SECURITY_HEADERS)
         self.live = live.Lobby(self._asked)
@@ -295,7 +300,16 @@ class Web:
         health["refused"] = self.turned_away()
         health["closed"] = dict(self.closed)
         health["streams"] = self.streams.count()
+        machine = self.holding.machine
+        if machine is not None and machine.others:
+            others = {worker: said["health"] for worker, said in machine.others}
+            health = together({machine.worker: health, **others})
         return health, "503 Service Unavailable" if health["status"] == "stalled" else "200 OK"
+
+    def status(self) -> dict[str, Any]:
+        """What the other workers should know of this one."""
+        health = {**self.lobby.health(), "refused": self.turned_away(), "closed": dict(self.closed)}
+        return {**self.lobby.status(), "health": health}
 
     def turned_away(self) -> dict[str, int]:
         """Connections not let in, by reason."""
@@ -402,7 +416,7 @@ class Web:
 
         start_response(status, headers)(b"")
         # A duplicate: this request ends now, and with it uWSGI's own descriptor, not the socket.
-        self._serve(os.dup(self._take_socket()), environ.get("QUERY_STRING", ""), address)
+        self.serve(os.dup(self._take_socket()), environ.get("QUERY_STRING", ""), address)
         return []
 
     def full(self, address: str) -> tuple[str, HTTPStatus, str] | None:
@@ -427,11 +441,19 @@ class Web:
 
     def bridge(self, query_string: str, address: str) -> Bridge:
         bridge = Bridge(address)
-        self._serve(bridge.fd, query_string, address)
+        self.serve(bridge.fd, query_string, address)
         return bridge
 
-    def _serve(self, fd: int, query_string: str, address: str) -> None:
-        """A connection from its first message on; returns at once."""
+    def serve(
+        self,
+        fd: int,
+        query_string: str,
+        address: str,
+        about: dict[str, Any] | None = None,
+        rest: list[bytes] | None = None,
+    ) -> None:
+        """A connection from its first message on; returns at once. `about` and `rest`: what
+        another process has said of it (`machine.py`)."""
         query, config, site = parse_qs(query_string), self.config, site_of(address)
         room, watched = (query.get(key, [None])[0] for key in ("room", "replay"))
 
@@ -439,8 +461,10 @@ class Web:
             conversation.end()
             self._count(connection, address)
 
-        def closed(_connection: Connection) -> None:
+        def closed(connection: Connection) -> None:
+            self.connections.pop(connection).forget()
             self.websockets.discard(fd)
+            self.holding.let(connection)
             self._leave(site)
 
         connection = Connection(
@@ -456,11 +480,53 @@ class Web:
         conversation = Conversation(self.lobby, room, connection, watched, counted)
         self._open[site] += 1
         self.websockets.add(fd)
+        self.connections[connection] = conversation
+        conversation.seated = lambda: self.holding.hold(conversation)
+        conversation.pass_on = lambda worker: self.holding.give(worker, conversation)
+        conversation.origin = {"query": query_string, "address": address}
+        conversation.hops = about.get("hops", 0) if about is not None else 0
         connection.number = self._served = self._served + 1
         connection.deadline = monotonic() + config.hello_seconds
         if why := self.lobby.bans.why("address", site):
             connection.close(Close.KICKED, why)
         connection.begin()
+        if about is not None:
+            self.holding.take(conversation, about, rest)
+
+    def take(self, fd: int, about: dict[str, Any], rest: list[bytes] | None) -> None:
+        """A connection that another process had."""
+        self.serve(fd, about["query"], about["address"], about, rest)
+
+    def park(self) -> None:
+        """This process ends, and another one goes on with all connections."""
+        for conversation in self.connections.values():
+            if conversation.session is None:
+                self.holding.hold(conversation)
+        if self.holding.machine is not None:
+            self.holding.machine.park(self.holding.rests(list(self.connections.values())))
+
+    def move(self, room: str, worker: int, state: bytes) -> bool:
+        """Have another worker go on with a room, which stands still, and its connections. False
+        if that can't be now."""
+        machine = self.holding.machine
+        if machine is None or not machine.reached:
+            return False
+        here = [
+            conversation
+            for conversation in self.connections.values()
+            if conversation.session is not None and conversation.session.room.id == room
+        ]
+        self.lobby.rooms[room].stop()
+        rests = self.holding.rests(here)
+        gone = machine.move(room, worker, state, rests)
+        info = self.lobby.infos[room]
+        self.lobby.release(room)
+        for conversation in here:
+            if conversation.connection.released:
+                conversation.connection.part(for_good=not gone)
+        if not gone:  # the keeper ended meanwhile: the room stays, and its players reconnect
+            self.lobby.open(room, info, msgpack.unpackb(state))
+        return gone
 
     def _count(self, connection: Connection, address: str) -> None:
         """A connection has ended: count why, and log each troublemaker now and then."""

@@ -75,7 +75,8 @@ def _user(run_as: str) -> pwd.struct_passwd:
 def _give(folder: Path, user: pwd.struct_passwd) -> None:
     """A data folder that is new, empty or of an earlier run as root becomes the user's."""
     folder.mkdir(parents=True, exist_ok=True)
-    names = [path.name for path in folder.iterdir()]
+    # The keeper's, which starts beside the worker, is no sign of an earlier run.
+    names = [path.name for path in folder.iterdir() if path.suffix != ".pid"]
     if folder.stat().st_uid != 0 or (names and "secret" not in names):
         return
     for path in [folder, *folder.rglob("*")]:

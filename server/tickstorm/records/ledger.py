@@ -122,6 +122,12 @@ class Ledger:
         self._torn.discard(room_id)
         self._put([CLOSED, room_id])
 
+    def moved(self, room_id: str) -> None:
+        """Another worker has it now."""
+        self.flush()
+        self._opened.pop(room_id, None)
+        self._torn.discard(room_id)
+
     def _put(self, record: list[Any]) -> None:
         self._writer.write(self._file, self._file.append, pack(record))
 
@@ -144,6 +150,16 @@ class Ledger:
 
 
 # ------------------------------------------------------------------ reading
+
+
+def folder_of(data_dir: str | Path, worker: int = 0) -> Path:
+    """Where a worker keeps its rooms; that of the first stands for all when they are read."""
+    return Path(data_dir) / (f"objects-{worker}" if worker else "objects")
+
+
+def open_stories(folder: Path) -> dict[str, Story]:
+    """The rooms of one worker that have not been closed."""
+    return {id: story for id, story in stories(folder, alone=True).items() if not story.closed}
 
 
 @dataclass
@@ -173,9 +189,13 @@ _SHAPES: dict[int, tuple[Any, ...]] = {
 _TICK = (str, int, list, int)
 
 
-def records(folder: Path) -> Iterator[list[Any]]:
-    """All records of all segments, those that are damaged left out."""
-    for path in segments(folder):
+def records(folder: Path, alone: bool = False) -> Iterator[list[Any]]:
+    """All records of all segments, those that are damaged left out; after those of the first
+    worker, unless `alone`, the others'."""
+    folders = [folder]
+    if folder.name == "objects" and not alone:
+        folders += sorted(folder.parent.glob("objects-*"))
+    for path in (path for each in folders for path in segments(each)):
         for record in read(path):
             if isinstance(record, Damage):
                 if not record.torn:
@@ -208,10 +228,10 @@ def well_formed(record: list[Any]) -> bool:
     )
 
 
-def stories(folder: Path) -> dict[str, Story]:
+def stories(folder: Path, alone: bool = False) -> dict[str, Story]:
     """How each room stands at the end of the segments, by id; closed ones included."""
     found: dict[str, Story] = {}
-    for record in records(folder):
+    for record in records(folder, alone):
         kind = record[0]
         if kind == OPEN:
             story = found.setdefault(record[1], Story(record[1]))

@@ -689,6 +689,11 @@ class CrowdRoom:
         self.metrics.count["resumed"] += 1
         return session
 
+    def carry_on(self, session_id: str, connection: Connection, address: str) -> Session | None:
+        """The same client on the same socket, after its room's process was another: a full
+        snapshot is all that it needs. None if the session is gone."""
+        return self.resume(session_id, connection, address)
+
     def _attach(self, session: Session, connection: Connection) -> None:
         seat = session.seat
         session.connection = connection
@@ -1032,6 +1037,13 @@ class CrowdRoom:
             "journal_lost": 0 if self.journal is None else self.journal.ticks_lost,
             "rules_failed": self.failures,
         }
+
+    def stop(self) -> None:
+        """It has no more ticks, and reads and writes nothing; nobody is told."""
+        self._running = False
+        for session in self.sessions.values():
+            if session.connection is not None:
+                self._detach(session, session.connection)
 
     def close(self, code: Close, reason: str, url: str | None = None) -> None:
         """Tell everyone to go, to `url` if there is one, and end the loop."""

@@ -354,6 +354,13 @@ class ObjectRoom(ObjectSeats):
             "events": self.waiting,
         }
 
+    def stop(self) -> None:
+        """It has no more turns, and reads and writes nothing; nobody is told."""
+        self.running = False
+        for session in self.live:
+            if session.connection is not None:
+                self.loop.pool.remove(session.connection)
+
     def close(self, code: Close, reason: str, url: str | None = None) -> None:
         """Tell everyone to go, to `url` if there is one."""
         if self.running and not self.broken and code not in (Close.RESTART, Close.GOING_AWAY):

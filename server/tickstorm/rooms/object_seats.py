@@ -208,7 +208,25 @@ class ObjectSeats:
             self.put([RETURN, session.player])
         self._attach(session, connection, resumed=True)
 
-    def _attach(self, session: ObjectSession, connection: Connection, resumed: bool) -> None:
+    def carry_on(
+        self, session_id: str, connection: Connection, address: str
+    ) -> ObjectSession | None:
+        """The same client on the same socket, after its room's process was another: as if nothing
+        had been, but for a whole state. None if the session is gone."""
+        session = self.sessions.get(session_id)
+        if session is None:
+            return None
+        self.census.sit(session, address)
+        dropped = [DROP, session.player]
+        if dropped in self.waiting:
+            self.waiting.remove(dropped)
+        elif session.player:
+            self.put([RETURN, session.player])
+        self._attach(session, connection, resumed=None)
+        return session
+
+    def _attach(self, session: ObjectSession, connection: Connection, resumed: bool | None) -> None:
+        """`resumed`: as WELCOME says it; None for one who needs none."""
         session.connection = connection
         session.fresh, session.greet = True, resumed
         session.told = {}

@@ -16,6 +16,7 @@ needed. This file adds the assembly of fragments and the limits.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import logging
 import socket
 from collections.abc import Callable
@@ -74,6 +75,7 @@ class _Nowhere(set["Connection"]):
 
 
 _NOWHERE = _Nowhere()
+_NO_EDGES = bytearray(1)
 
 
 class Connection:
@@ -129,7 +131,11 @@ class Connection:
         self._utf8: codecs.IncrementalDecoder | None = None
         """Checks the text message that is coming in; None while that is a binary one."""
         self._fed = 0  # bytes given to the codec less bytes of whole frames it gave back
+        self._raw = b""  # the end of these, no whole frame yet
         self._inbox: list[bytes] = []
+        self._edges: Any = _NO_EDGES  # see `watch_edge`
+        self._edge = 0
+        self.released = False
         self._served = False  # a greenlet is at work
         self._again = False  # and there is more for it
         self._handshake: Event | None = None  # what wakes it while it closes
@@ -152,6 +158,7 @@ class Connection:
         """Bytes that the tick has read and that aren't plain inputs; b"" at the stream's end."""
         self._inbox.append(data)
         self.plain = False  # until it has been gone through
+        self._edges[self._edge] = 1
         self._wake()
 
     def wait_in(self, waiting: set[Connection]) -> None:
@@ -183,6 +190,7 @@ class Connection:
         """A write was partial: the rest goes out as soon as the socket takes it."""
         if tail:
             self.tail = tail
+            self._edges[self._edge] = 1
             self._waiting.add(self)
             self._wake()
 
@@ -208,6 +216,49 @@ class Connection:
         """From now on the room's turn reads the socket."""
         _stop(self._reading)
         self._reading = None
+
+    # -------------------------------------------------------------- from process to process
+
+    def watch_edge(self, edges: Any, at: int) -> None:
+        """Note at `edges[at]` whether it is in the middle of a frame, read or written: so much
+        is known outside, should this process die."""
+        self._edges, self._edge = edges, at
+        edges[at] = bool(self.tail) or not self.plain
+
+    def release(self) -> list[bytes] | None:
+        """Serve it no more, for another process will: with what is returned, see `go_on`. None if
+        that can't be, because it is closing or between two fragments. Then comes `part`."""
+        if self.closing is not None or self.lost or self.released or len(self._fragments) > 0:
+            return None
+        self.released = True
+        self.deadline = None
+        _stop(self._reading, self._writing)
+        self._reading = self._writing = None
+        tail = self.tail + b"".join(self.extra)
+        if self._codec is not None:
+            tail += b"".join(self._codec.data_to_send())
+        read = self._raw[len(self._raw) - self._fed :] + b"".join(self._inbox)
+        return [tail, read]
+
+    def part(self, for_good: bool = False) -> None:
+        """After `release`: another process has the socket, so it is not shut down, unless it ends
+        `for_good`."""
+        if for_good:
+            with contextlib.suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+        self._edges, self._edge = _NO_EDGES, 0
+        self.sock.close()
+        self._on_closed(self)
+        self._on_message = self._on_text = _nobody_listens
+        self._on_end = self._on_closed = _nobody_waits
+
+    def go_on(self, rest: list[bytes]) -> None:
+        """Where another process has released it: with bytes that have yet to go out, and bytes
+        that it has read and that are no whole frame yet."""
+        tail, read = rest
+        if read:
+            self.hand_over(read)
+        self.keep_tail(tail)
 
     # -------------------------------------------------------------- the greenlet, if there is one
 
@@ -238,7 +289,7 @@ class Connection:
 
     def _serve(self) -> None:
         """Do what is to be done; and all of the end, should that be it."""
-        while self._again and not self.lost and self.closing is None:
+        while self._again and not (self.lost or self.closing or self.released):
             self._again = False
             try:
                 self._read()
@@ -248,6 +299,8 @@ class Connection:
             except Exception:  # one client's trouble is not to become another's
                 log.exception("a connection failed", extra={"connection": self.number})
                 self.close(Close.INTERNAL, "the server failed")
+        if self.released:
+            return  # another process serves it
         if self.lost or self.closing is not None:
             self._finish()
         else:
@@ -303,6 +356,7 @@ class Connection:
     def _receive(self, data: bytes) -> None:
         self._charge(len(data))
         self._fed += len(data)
+        self._raw += data
         self._protocol.receive_data(data)
         for event in self._protocol.events_received():
             assert isinstance(event, Frame), "the handshake is behind us"
@@ -312,6 +366,9 @@ class Connection:
                 self._charge(FRAME_COST - size)
             if event.opcode in (Opcode.BINARY, Opcode.TEXT, Opcode.CONT):
                 self._take_frame(event)
+                if self.released:
+                    return
+        self._raw = self._raw[-self._fed :] if self._fed else b""
         if self._protocol.state is not OPEN:
             # Its parser has answered a close, or found a violation and said so.
             if self._protocol.parser_exc is None:
@@ -367,6 +424,7 @@ class Connection:
                 self.lost, sent = True, len(data)
             data = data[sent:]
         self.tail = data
+        self._edges[self._edge] = bool(data) or not self.plain
         if data:
             self._waiting.add(self)
         else:
