@@ -83,6 +83,23 @@ class LiveServer:
             time.sleep(0.05)
         raise AssertionError(f"the server did not start:\n{self.log()}")
 
+    @property
+    def workers(self) -> list[int]:
+        """The processes that play; the keeper and what else the master has started are none."""
+        return [pid for pid, command in self.children().items() if "uwsgi" in command]
+
+    @property
+    def keeper(self) -> int:
+        return next(pid for pid, command in self.children().items() if "keeper" in command)
+
+    def children(self) -> dict[int, str]:
+        """The command of each process under uWSGI's master."""
+        found, master = {}, self.process.pid
+        for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split():
+            with contextlib.suppress(OSError):  # it has just ended
+                found[int(pid)] = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+        return found
+
     def health(self) -> dict:
         with urllib.request.urlopen(f"{self.page}healthz", timeout=5) as response:
             return json.load(response)

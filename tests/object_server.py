@@ -51,9 +51,7 @@ class ObjectServer(LiveServer):
     @property
     def worker(self) -> int:
         """The process that plays."""
-        pid = self.process.pid
-        with open(f"/proc/{pid}/task/{pid}/children") as file:
-            return int(file.read().split()[0])
+        return self.workers[0]
 
     def starts(self) -> int:
         return self.log().count("serves http://")

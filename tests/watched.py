@@ -59,7 +59,7 @@ class Watched(Crowd):
     def ticks(self) -> list[int]:
         """Of the last snapshot of each, 0 while it has none."""
         worlds = [bot.session and bot.session.world for bot in self.bots]
-        return [world.tick if world else 0 for world in worlds]
+        return [(world.tick or 0) if world else 0 for world in worlds]
 
     def slots(self) -> list[int]:
         return [bot.session.welcome["slot"] for bot in self.bots]
