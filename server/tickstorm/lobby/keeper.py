@@ -290,7 +290,9 @@ class Keeper:
     def _beat(self, member: Member, report: list[Any], status: dict[str, Any]) -> list[Any]:
         member.status = status
         orders = self.directory.beat(load_report(report))
-        others = [[w, m.status] for w, m in sorted(self.workers.items()) if m is not member]
+        others = [
+            [w, m.status] for w, m in sorted(self.workers.items()) if m is not member and m.status
+        ]
         return [list(orders), others]
 
 
