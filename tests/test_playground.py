@@ -48,7 +48,7 @@ def say(seat, message: str, button: str = "Send", **fields: object) -> None:
     form = seat.locator(".forms form", has_text=message)
     for name, text in fields.items():
         form.get_by_label(name).fill(str(text))
-    form.get_by_text(button).click()
+    form.get_by_text(button, exact=True).click()
 
 
 def test_players_stand_side_by_side_and_say_what_the_rules_declare(playground):
@@ -59,7 +59,7 @@ def test_players_stand_side_by_side_and_say_what_the_rules_declare(playground):
         value(seat, "Ada", "hp").and_(seat.locator("dd:text-is('23')")).wait_for()
         seat.locator(".patches li", has_text="Ada.hp = 23").first.wait_for()
     assert ada.locator(".patches li", has_text="Ada.hp = 23").first.inner_text().split()[2] == "B"
-    say(bob, "hit", "Request", whom="Nobody", hard=1)
+    say(bob, "hit", "Ask", whom="Nobody", hard=1)
     bob.locator(".answer.bad", has_text="nobody of that name").wait_for()
     say(bob, "hit", whom="Ada", hard=12)
     bob.locator(".answer.bad", has_text="hard").wait_for()  # 9 is the most that is declared
@@ -91,7 +91,7 @@ def test_a_line_can_be_cut_and_mended_and_made_slow(playground):
         ".map((one) => parseInt(one.textContent)); return slow > fast + 300; }"
     )
     assert playground.locator(".seat").count() == 2
-    bob.get_by_text("Leave").click()
+    bob.get_by_label("Leave").click()
     value(ada, "Bob", "name").wait_for(state="detached")
 
 

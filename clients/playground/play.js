@@ -37,7 +37,7 @@ export class Play {
     part.timers = make("div.rows");
     part.room = make("section.card.room", { hidden: true },
       make("h3", {}, "Room ", part.code = make("a", { href: "#travel" })),
-      make("p.dim", { }, "Each hook, message and timer, as it runs."), part.fired, make("h3", {}, "Timers that wait"), part.timers);
+      make("p.dim", { }, "Hooks, messages and timers, as they run"), part.fired, make("h3", {}, "Timers that wait"), part.timers);
     part.empty = make("section.empty", {}, make("h2", {}, "Nobody is here yet"),
       make("p", {}, "Join, and join again with another name: players stand side by side, each with a line of its own to slow down or cut, with a form for every message and input that the rules declare."));
     box.append(form, part.note, part.empty, make("div.table", {}, part.seats, part.room));

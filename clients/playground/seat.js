@@ -95,7 +95,7 @@ export class Seat {
     part.tree = make("div.state");
     this.element = make("section.card.seat", {},
       make("div.who", {}, make("h3", {}, this.name), part.status, part.traffic,
-        make("button.quiet", { type: "button", title: "Leave", onclick: () => this.leave() }, "Leave")),
+        make("button.quiet", { type: "button", title: "Leave", "aria-label": "Leave", onclick: () => this.leave() }, "✕")),
       make("details.net", {}, make("summary", {}, "Line"),
         slider("latency", "latencyMs", 500, "ms"), slider("jitter", "jitterMs", 200, "ms"),
         slider("loss", "stallPercent", 20, "%"), part.cut,
@@ -146,7 +146,7 @@ export class Seat {
         say("send");
       } }, make("code", {}, name), ...fields.map(({ element }) => element),
       make("button", { type: "submit" }, "Send"),
-      make("button.quiet", { type: "button", title: "Send it, and wait for its answer", onclick: () => say("request") }, "Request"));
+      make("button.quiet", { type: "button", title: "Send it, and wait for its answer", onclick: () => say("request") }, "Ask"));
       forms.append(form);
     }
   }

@@ -29,7 +29,7 @@ export class Travel {
     this.#list = make("ul.journals", { "aria-label": "Journals" });
     const file = make("input", { type: "file", accept: ".journal", hidden: true });
     file.onchange = () => file.files[0] && this.#attach(file.files[0]);
-    const attach = make("button.quiet", { type: "button", onclick: () => file.click() }, "Open a journal file …");
+    const attach = make("button.quiet.file", { type: "button", onclick: () => file.click() }, "Open a journal file …");
     this.#parts.note = make("p.note", { role: "status" });
     this.#parts.stage = make("section.stage", { hidden: true });
     this.#parts.choose = make("section.choose", {}, make("h2", {}, "Journals"),
@@ -89,7 +89,7 @@ export class Travel {
     return make("li", {}, make("a", { href: to, className: here ? "" : "off" },
       make(`span.tag.${live ? "live" : where}`, {}, kinds[where]),
       make("b", {}, room), make("span.dim", {}, `${game} · ${when}`),
-      make("span.dim.ticks", {}, last ? `ticks ${first} to ${last}` : "")));
+      make("span.dim.ticks", {}, last ? `ticks ${first} to ${last}` : where === "rooms" ? "" : "nothing yet")));
   }
 
   async #attach(file) {

@@ -147,6 +147,9 @@ class Watched(Simulation):
             for id in set(self.refused) - refused:
                 act.refused = self.refused[id]
 
+    def _step(self) -> None:
+        self._guard("step", None, self.room.step, self._dt)
+
     def _act(self, what: str, event: int | None, who: str = "") -> Act:
         act = Act(what, event, who)
         self.acts.append(act)
