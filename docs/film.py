@@ -1,4 +1,4 @@
-"""Takes the README's film of time travel: the real playground in a real browser.
+"""Takes the README's film of time travel, and a picture of the playground, in a real browser.
 
     .venv/bin/python docs/film.py [--out docs/time-travel.webp]
 
@@ -36,6 +36,11 @@ class Film:
         self._page, self._width = page, width
         self._frames: list[Image.Image] = []
         self._times: list[int] = []
+
+    def still(self, out: Path) -> None:
+        """A picture of its own."""
+        picture = Image.open(io.BytesIO(self._page.screenshot())).convert("RGB")
+        picture.save(out, quality=80, method=6)
 
     def take(self, hold_ms: int = FRAME_MS) -> None:
         picture = Image.open(io.BytesIO(self._page.screenshot())).convert("RGB")
@@ -106,6 +111,7 @@ def shoot(page: Page, url: str, film: Film) -> None:
             f"() => document.querySelectorAll('.status.playing').length === {count}"
         )
     chase(page, film)
+    film.still(ROOT / "docs" / "playground.webp")
     page.click(".room h3 a")
     page.wait_for_selector(".scrubber")
     page.wait_for_timeout(500)

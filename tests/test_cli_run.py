@@ -74,6 +74,20 @@ def test_saved_rules_go_on_at_the_next_tick_and_nobody_is_cut_off():
         ada.leave()
 
 
+def test_a_room_without_a_tick_goes_on_with_saved_rules_and_says_what_they_would_have_done():
+    with CommandServer("--dev", preset="board") as server:
+        ada = server.join("Ada")
+        ada.send("draw", True, [(10, 10)])
+        ada.wait_for(lambda: len(ada.state["ink"]) == 1)
+        server.edit("flat += [min(max(x, 0), WIDTH)", "flat += [min(max(2 * x, 0), WIDTH)")
+        server.wait_for("the last minute would be another from tick")
+        assert ada.state["ink"][0][2] == [10, 10]  # what has happened stays
+        ada.send("draw", True, [(10, 10)])
+        ada.wait_for(lambda: len(ada.state["ink"]) == 2)
+        assert ada.state["ink"][1][2] == [20, 10]
+        ada.leave()
+
+
 def test_who_knows_another_declaration_is_sent_for_the_new_one():
     with CommandServer("--dev") as server:
         ada = server.join("Ada")

@@ -111,6 +111,10 @@ class Playground:
             return as_json(start_response, {"message": str(refused)}, refused.status)
         except (JournalError, OSError, ValueError, KeyError) as error:
             return as_json(start_response, {"message": str(error)}, 400)
+        except Exception as error:  # a journal of anything, and rules of anybody's, were run
+            log.exception("%s", environ.get("PATH_INFO"))
+            message = f"that can't be looked at: {type(error).__name__}: {error}"
+            return as_json(start_response, {"message": message}, 400)
 
     def _file(self, environ: dict, start_response: StartResponse) -> list[bytes]:
         path = environ.get("PATH_INFO", "")
