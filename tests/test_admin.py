@@ -14,6 +14,7 @@ import pytest
 
 from tests import lobby_client
 from tests.live_server import LiveServer
+from tests.marks import mark
 from tests.object_server import ObjectServer, closed, wait_for
 from tickstorm.client import ConnectError, connect
 from tickstorm.client.session import Notice
@@ -173,6 +174,7 @@ def test_an_act_must_be_json_so_that_no_form_can_send_one(server, api):
         ("lock", {"room": "rules", "locked": 1}, "locked must be bool"),
         ("ban", {"hours": 0, "address": "192.0.2.1"}, "hours is a number above 0"),
         ("ban", {"hours": 1}, "either an address or a player"),
+        ("ban", {"hours": 1, "address": "example.org"}, "is no address"),
         ("kick", {"room": "shop", "session": "x"}, "left meanwhile"),
         ("set", {"room": "shop", "name": "prize", "value": 10}, "from 1 to 9"),
         ("set", {"room": "shop", "name": "on_join", "value": 1}, "no attribute 'on_join'"),
@@ -282,6 +284,18 @@ def test_everyone_is_told_what_is_said(server, api):
         assert api.act("say", text="restart  at noon\n", room=ada.id) == "Said in 1 room."
         (heard,) = wait_for(lambda: [h for h in ada.update(0.05) if isinstance(h, Notice)])
         assert (heard.code, heard.text) == (0, "restart at noon")
+
+
+def test_one_viewer_costs_the_server_next_to_nothing(arena):
+    with Api(arena).open("live") as stream:
+        costs = []
+        while len(costs) < 8:
+            stream.readline()
+            about = json.loads(stream.readline().removeprefix(b"data: "))
+            stream.readline()
+            costs += [about["cost"]] if "cost" in about else []
+    assert costs[-1] > 0, "it is measured"
+    mark("admin: share of a core with one viewer", costs[-1], high=0.01)
 
 
 def test_each_act_is_in_the_audit_log_with_who_did_it(server, api):

@@ -24,7 +24,7 @@ export function slowPage(me) {
   } }, "Forget them");
   const page = h("div.slow-page", {},
     h("section.card.wide", {}, h("h1", {}, "Slow ticks",
-      h("small", {}, "the 32 that were over the latest, of the last hour")),
+      h("small", {}, "the 32 that ended the latest after they were due, of the last hour")),
     h("p.dim", {}, "Each says how late it began, how long it took, and of what. With samples on, a thread looks every 4 ms at what the worker runs, and slow ticks keep their stacks; off again after ten minutes, or by ",
       h("code", {}, "kill -USR2 worker"), "."),
     h("div.acts", {}, toggle, all, forget, samples), note),

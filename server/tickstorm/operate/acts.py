@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from ipaddress import ip_address
 from time import time
 from typing import Any
 
@@ -96,6 +97,11 @@ class Acts:
             raise ActError("ban: either an address or a player")
         if not 0 < hours <= LONGEST_BAN_S / 3600:
             raise ActError(f"ban: hours is a number above 0, up to {LONGEST_BAN_S // 3600}")
+        if address:
+            try:
+                ip_address(address)
+            except ValueError:
+                raise ActError(f"ban: {address!r} is no address") from None
         kind, who = ("address", site_of(address)) if address else ("player", player)
         ban = Ban(kind, who, time() + hours * 3600, _reason(reason), "admin")
         bans = self._web.lobby.bans
