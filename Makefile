@@ -46,6 +46,7 @@ restart-cluster: setup ## restart the nodes of `make cluster` one by one, losing
 test: setup lint $(DOCS_READY) ## all tests, in a real browser too
 	@sh tests/chromium.sh
 	@sh tests/typescript.sh >/dev/null || true
+	@sh tests/socketio_client.sh >/dev/null || true
 	@sh tests/nginx.sh
 	@sh deploy/packages.sh redis-server || true
 	@sh deploy/packages.sh promtool:prometheus || true

@@ -264,3 +264,16 @@ def test_half_a_request_and_random_bytes_end_alone(server, honest):
         sock.sendall(data)
         sock.close()
     assert ada.say(wire.encode_ping(7), number=2) == 204
+
+
+def test_pages_hear_the_chat_of_a_crowd(server, honest):
+    with connect(server.port) as page:
+        page.sendall(b"GET /rooms/arena/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        data = page.recv(65536)
+        assert data.startswith(b"HTTP/1.1 200")
+        honest.say(wire.encode_chat("hello, pages"))
+        while b"hello, pages" not in data:
+            part = page.recv(65536)
+            assert part, data
+            data += part
+    assert b'data: {"name":"chat","args":["honest","hello, pages"]}' in data

@@ -123,6 +123,12 @@ class Engine(engineio.Server):  # type: ignore[misc]
         super().__init__(**options)
         self._async: dict[str, Any] = {**self._async, "websocket": WebSocket}
 
+    def disconnect(self, sid: str | None = None) -> None:
+        """At once: who is let go may never ask for what still waits for it."""
+        found = self.sockets.pop(sid, None)
+        if found is not None:
+            found.close(wait=False, reason=self.reason.SERVER_DISCONNECT)
+
 
 class Server(socketio.Server):  # type: ignore[misc]
     """Socket.IO, with limits on what comes."""
@@ -179,8 +185,8 @@ class SocketIo:
             http_compression=False,
         )
         server.on("connect", lambda sid, environ, auth=None: self._join(server, sid, environ, auth))
-        server.on("disconnect", lambda sid, reason=None: self._leave(sid))
-        server.on("*", lambda event, sid, *args: self._stays[sid].said(event, args))
+        server.on("disconnect", lambda sid, reason=None: self._leave(server, sid))
+        server.on("*", self._said)
         return server
 
     def __call__(self, environ: dict, start_response: StartResponse) -> Iterable[bytes]:
@@ -258,6 +264,7 @@ class SocketIo:
             lambda event, *data: server.emit(event, data, to=sid),
             lambda: _queued(server, eio_sid),
         )
+        stay.eio_sid = eio_sid
 
         def run() -> None:
             stay.run()
@@ -266,10 +273,20 @@ class SocketIo:
 
         gevent.spawn(run)
 
-    def _leave(self, sid: str) -> None:
+    def _said(self, event: str, sid: str, *args: Any) -> dict[str, Any]:
+        stay = self._stays.get(sid)
+        return {"error": "the stay is over"} if stay is None else stay.said(event, args)
+
+    def _leave(self, server: Server, sid: str) -> None:
+        """The stay is over; its connection may begin another, and has as much time as a new one."""
         stay = self._stays.pop(sid, None)
-        if stay is not None:
-            stay.end()
+        if stay is None:
+            return
+        stay.end()
+        account = self.credit.pop(stay.eio_sid, None)
+        if account is not None:
+            self.entering[stay.eio_sid] = account
+            gevent.spawn_later(self.web.config.hello_seconds, self.hurry, server, stay.eio_sid)
 
 
 class Stay:
@@ -287,6 +304,7 @@ class Stay:
     ):
         self.bridge = bridge
         self.session = session
+        self.eio_sid = ""  # of the Engine.IO connection
         self._emit = emit
         self._queued = queued
         self._wake = Event()
