@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DOCS_READY := $(VENV)/.docs-ready
 
-.PHONY: help setup run cluster restart-cluster test test-fast marks lint fuzz release format docs echo bench compare report clean
+.PHONY: help setup run cluster restart-cluster test test-fast marks lint fuzz soak release format docs echo bench compare report clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -48,7 +48,7 @@ test: setup lint $(DOCS_READY) ## all tests, in a real browser too
 	@sh tests/typescript.sh >/dev/null || true
 	@sh tests/socketio_client.sh >/dev/null || true
 	@sh tests/nginx.sh
-	@sh deploy/packages.sh redis-server || true
+	@sh deploy/packages.sh redis-server faketime || true
 	@sh deploy/packages.sh promtool:prometheus || true
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
 
@@ -69,6 +69,9 @@ lint: setup ## style, common mistakes and types
 fuzz: setup ## what reads bytes from outside, searched for findings (SECONDS_EACH=60)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --only-binary atheris --editable '.[fuzz]'
 	$(BIN)/python -m tests.fuzz all --seconds $(or $(SECONDS_EACH),60)
+
+soak: setup ## an hour (SOAK_MINUTES=60) of churn, kills and hostile clients: nothing may grow
+	$(BIN)/python -m tests.soak --minutes $(or $(SOAK_MINUTES),60)
 
 release: setup ## the wheel of what is committed, built and checked, in dist/
 	@sh deploy/release.sh $(BIN)/python

@@ -30,6 +30,10 @@ def api(
         return error.code, json.loads(error.read())
 
 
+PATIENCE_S = 30.0
+"""A bound, not a promise: on a busy machine even a WELCOME takes a while."""
+
+
 class Player:
     """A client that joins and listens. `welcome` is None where it was not let in; then, and
     after the end, `code` is the close code. `notices` are all that came."""
@@ -46,7 +50,7 @@ class Player:
         self._connection = Connection(parse_uri(url))
         Player.open.append(self)
         self._connection.send(wire.encode_hello(name, token, **options))
-        self.listen(lambda: self.welcome is not None)
+        self.listen(lambda: self.welcome is not None, PATIENCE_S)
 
     def listen(self, until=lambda: False, seconds: float = 5.0) -> bool:
         """Take in what comes until `until()`, the end, or so many seconds; returns until()."""
@@ -76,7 +80,7 @@ class Player:
     def see(self) -> None:
         """Wait for the next snapshot."""
         before = self._head
-        assert self.listen(lambda: self._head is not None and self._head is not before)
+        assert self.listen(lambda: self._head is not None and self._head is not before, PATIENCE_S)
 
     def leave(self) -> None:
         self._connection.close(wire.encode_leave())

@@ -1,5 +1,5 @@
 """RFC 6455 on the real uWSGI with the real connection code: the ground of Autobahn's
-groups 1 to 7 and 10, byte by byte, against the echo of `make echo`."""
+groups 1 to 7, 9 and 10, byte by byte, against the echo of `make echo`."""
 
 from __future__ import annotations
 
@@ -394,3 +394,40 @@ def test_the_game_server_has_no_echo():
                     client.send(frame(b"hello", TEXT))
                     assert client.close_code() == 1003
                     assert not client.texts and not client.messages
+
+
+# ------------------------------------------------------------------ large messages
+
+MEGABYTE = 1 << 20
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+@pytest.mark.parametrize("size", [64 << 10, 256 << 10, MEGABYTE])
+@pytest.mark.parametrize("part", [1300, 64 << 10, None])
+def test_large_messages_come_back_whole_and_in_parts_of_any_size(client, opcode, size, part):
+    payload = b"*" * size if opcode == TEXT else os.urandom(size)
+    if part is None:
+        client.send(frame(payload, opcode))
+    else:
+        parts = [payload[i : i + part] for i in range(0, size, part)]
+        for i, piece in enumerate(parts):
+            client.send(frame(piece, opcode if i == 0 else 0, fin=i == len(parts) - 1))
+    comes_back(client, payload, opcode == TEXT)
+
+
+def test_one_byte_more_than_the_limit_is_refused_in_parts_too(echo):
+    half = bytes(MEGABYTE // 2)
+    for sent in (
+        frame(b"", length=MEGABYTE + 1, width=8),
+        frame(half, fin=False) + frame(half, 0, fin=False) + frame(b"x", 0),
+    ):
+        with open_socket(echo) as client:
+            client.send(sent)
+            assert client.close_code() == 1009
+
+
+def test_a_thousand_messages_at_once_come_back_in_order(client):
+    sent = [b"%d" % i for i in range(1000)]
+    client.send(b"".join(map(frame, sent)))
+    client.until(lambda: len(client.messages) == len(sent))
+    assert [data for _, data in client.messages] == sent
