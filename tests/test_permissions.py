@@ -1,4 +1,4 @@
-"""Files in DATA_DIR that the worker may not read or write: it says which, and goes on or refuses."""
+"""Files in DATA_DIR that the worker may not read: it says which, and goes on or refuses."""
 
 from __future__ import annotations
 
