@@ -49,7 +49,7 @@ def pace(server):
 def test_a_slow_room_takes_no_ticks_from_another_and_its_load_is_to_be_seen(server):
     fine = open_room(server, 1)
     alone, _ = pace(server)[fine]
-    slow = open_room(server, 2, size=2048)
+    slow = open_room(server, 2, settings={"size": 2048})
     wait_for(lambda: server.health()["room_loads"][slow]["share"] < 1)
     paces = pace(server)
     with_slow, given_up = paces[fine]
@@ -64,7 +64,7 @@ def test_a_slow_room_takes_no_ticks_from_another_and_its_load_is_to_be_seen(serv
 
 def test_two_slow_rooms_get_equal_parts_of_what_a_third_leaves_them(server):
     fine = open_room(server, 1)
-    slow = [open_room(server, i, size=2048) for i in (2, 3)]
+    slow = [open_room(server, i, settings={"size": 2048}) for i in (2, 3)]
     wait_for(lambda: all(server.health()["room_loads"][room]["share"] <= 0.5 for room in slow))
     paces = pace(server)
     first, second = (paces[room][0] for room in slow)

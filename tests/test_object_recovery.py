@@ -163,7 +163,7 @@ def test_a_room_in_which_nothing_happens_is_in_every_new_segment(tmp_path, monke
     monkeypatch.setattr(ledger_module, "SEGMENT_S", 0.0)
     writer = Writer()
     ledger = ledger_module.Ledger(writer, tmp_path / "objects")
-    game = SimpleNamespace(name="clock", checksum=1)
+    game = SimpleNamespace(name="clock", checksum=1, rules="")
     quiet = SimpleNamespace(id="quiet", game=game, capacity=8, ticks=1,
                             checkpoint=lambda: b"", playing=lambda: [])  # fmt: skip
     ledger.checkpoint(quiet)

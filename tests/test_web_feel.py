@@ -203,7 +203,8 @@ def test_an_orb_is_taken_when_the_drawn_ship_touches_it_and_the_score_follows(br
                     return {move, aim: 0, thrust: true};
                   };
                   const until = performance.now() + ms;
-                  while (performance.now() < until || !scene.self.score) await nextFrame();
+                  const done = () => scene.self.score && pilot.nearest;
+                  while (performance.now() < until || !done()) await nextFrame();
                   return {nearest: pilot.nearest, score: scene.self.score};
                 }""",
                 8000 if STRICT else 0,

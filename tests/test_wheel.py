@@ -21,7 +21,7 @@ from tests.live_server import free_port
 from tickstorm.client import ConnectError, connect
 
 ROOT = Path(__file__).parent.parent
-SOURCES = ("server/tickstorm", "clients/js", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("server/tickstorm", "clients", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from .lobby.machine import Machine, MachineDirectory
 from .lobby.node import Node
 from .lobby.pages import pages_of
 from .lobby.web import Application, Web
-from .operate import logs, playground
+from .operate import admin, logs, playground
 from .operate.admin import Admin
 from .operate.live import LiveRules
 from .operate.profile import Sampler
@@ -97,6 +97,8 @@ def start(
     socket_io = _socket_io() if config.socketio == "on" else None
     if config.dev == "on":
         playground.pages()
+    if config.admin_token or config.admin_look_token:
+        admin.pages()
     privileges.drop(config.run_as, config.data_dir)
     key = tokens.load_key(config.secret, config.data_dir)
     if machine is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from time import monotonic, thread_time
 from typing import Any
@@ -60,6 +61,12 @@ SECURITY = [
 """As of all pages, and stricter: no text can ever become markup."""
 
 
+@cache
+def pages() -> dict[str, bytes]:
+    """The page's files; read once, before root's rights are given up."""
+    return {path.name: path.read_bytes() for path in PAGE.iterdir() if path.is_file()}
+
+
 class Admin:
     """The WSGI application. `take_socket()`: the descriptor of the request being answered."""
 
@@ -73,7 +80,7 @@ class Admin:
     ):
         self._web, self._config, self._sampler = web, config, sampler
         self._take_socket, self._clock = take_socket, clock
-        self._files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.is_file()}
+        self._files = pages()
         self._audit = Audit(Path(config.data_dir) / "audit.log")
         self._acts = Acts(web, sampler, config.dev == "on")
         self._machine = view.Machine(web, sampler)
