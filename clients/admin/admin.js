@@ -53,7 +53,9 @@ async function begin() {
 function go() {
   if (!me) return;
   const [, where = "", what = ""] = location.hash.split("/");
-  for (const link of document.querySelectorAll("nav a")) {
+  /** @type {NodeListOf<HTMLElement>} */
+  const links = document.querySelectorAll("nav a");
+  for (const link of links) {
     const here = link.dataset.view === (where === "room" ? "rooms" : where);
     link.classList.toggle("here", here);
     if (here) link.setAttribute("aria-current", "page");

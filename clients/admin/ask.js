@@ -24,7 +24,7 @@ export async function attempt(name, about) {
  * A dialog with fields `[{name, label, value?, type?, options?, hint?}]`. Resolves to their values,
  * or null if it was left.
  */
-export function ask({ title, about, fields = [], go = "OK", bad = false }) {
+export function ask({ title, about = "", fields = [], go = "OK", bad = false }) {
   return new Promise((resolve) => {
     const inputs = fields.map((field) => [field, input(field)]);
     const form = h("form", {},
