@@ -299,6 +299,7 @@ def run(minutes: float, seed: int, log: Path) -> int:
     print("\n".join(f"{what:<40}{n:>8}" for what, n in sorted(around.done.items())))
     print("\n".join(f"  refused, {what:<40}{n:>8}" for what, n in around.refused.most_common(20)))
     print(f"restarts: {dict(strikes)}; closed: {health['closed']}; refused: {health['refused']}")
+    log.with_suffix(".samples.json").write_text(json.dumps([one._asdict() for one in samples]))
     rows, grown = table(calm)
     print(f"calm life of {calm[-1].at - calm[0].at:.0f} s, {len(calm)} samples")
     print("\n".join(rows))
@@ -318,8 +319,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--log", type=Path, default=ROOT / "results" / "soak.log",
-                        help="the server's log is kept there")  # fmt: skip
+    parser.add_argument(
+        "--log",
+        type=Path,
+        default=ROOT / "results" / "soak.log",
+        help="where the server's log is kept, and beside it what was sampled",
+    )
     chosen = parser.parse_args()
     chosen.log.parent.mkdir(exist_ok=True)
     sys.exit(run(chosen.minutes, chosen.seed, chosen.log))
