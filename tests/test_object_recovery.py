@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from types import SimpleNamespace
 
+import msgspec
+
 from tests.object_server import HEAD, ObjectServer, back, wait_for
+from tests.raw_client import frame
+from tickstorm.client.session import CALL
 from tickstorm.records import ledger as ledger_module
 from tickstorm.records.journal.writer import Writer
 
@@ -52,6 +56,11 @@ class Clock(Room):
 
     def woken(self, result, error):
         self.fetched.append(error)
+
+    @message
+    def shout(self, player):
+        for _ in range(3):
+            self.send("loud", "x" * 60_000)
 
     @message
     def chance(self, player) -> int:
@@ -111,6 +120,47 @@ def test_sighup_loses_nothing_that_the_room_has_answered(tmp_path):
         back(ada)
         ada.wait_for(lambda: ada.state["marks"] == 20)
         ada.leave()
+
+
+def test_sighup_loses_nothing_that_has_come_whether_it_was_answered_or_not(tmp_path):
+    with ObjectServer(tmp_path, CLOCK) as server:
+        ada = server.new_room()
+        for at in range(19):
+            ada.send("mark", at)
+            ada.update(0)
+        server.reload()
+        back(ada)
+        ada.wait_for(lambda: ada.state["marks"] == 19)
+        ada.leave()
+
+
+def test_a_worker_dies_with_a_timer_due_a_request_open_a_full_socket_and_half_a_frame(tmp_path):
+    with ObjectServer(tmp_path, CLOCK) as server:
+        ada = server.new_room()
+        slow, half = server.join("Slow", room=ada.id), server.join("Half", room=ada.id)
+        whole = frame(msgspec.msgpack.encode([CALL, "mark", [7], None]))
+        for _ in range(2):  # the second time it is a room that came back
+            rang, marks = ada.state["rang"], ada.request("mark", 1)
+            for _ in range(5):
+                ada.send("shout")  # `slow` reads none of it
+                ada.update(0.1)
+            ada.send("ring_in", 0.5)
+            ada.update(0.2)
+            half.websocket.socket.sendall(whole[:9])
+            ada.update(0.1)
+            ada.send("mark", 2)  # answered or not, it is there or it is not, for all alike
+            ada.update(0)
+            server.kill_worker()
+            back(ada), back(slow), back(half)
+            ada.wait_for(lambda rang=rang: ada.state["rang"] == rang + 1)
+            assert ada.state["marks"] in (marks, marks + 1), "half a message is none"
+            half.request("mark", 7)
+            ada.update(0.3), slow.update(0.3), half.update(0.3)
+            assert slow.state["marks"] == ada.state["marks"] == half.state["marks"]
+            assert state_of(slow) == state_of(ada)
+            assert ada.state["rang"] == rang + 1, "once"
+        ada.leave(), slow.leave(), half.leave()
+        wait_for(lambda: server.verify(ada.id) > 20)
 
 
 def test_a_fetch_of_a_worker_that_died_ends_with_an_error(tmp_path):

@@ -41,6 +41,9 @@ from .lobby import AnyRoom, Elsewhere, Lobby
 
 log = logging.getLogger("tickstorm.node")
 
+SHARE_ANYWAY_S = 60.0
+"""Rooms in which nothing happens are shared so often: the directory may have lost them."""
+
 SHARE_S = 3.0
 """Time between two shared checkpoints of a room: what is lost with a node, at most."""
 
@@ -103,6 +106,7 @@ class Node:
         self.others: Callable[[], dict[int, float]] = dict
         """The other workers, and how busy they are."""
         self._balancer = Balancer()
+        self._shared: dict[str, tuple[tuple[int, int], float]] = {}  # ticks, and until when
         self._told: dict[str, int] = {}  # scores that the directory has
         lobby.node = self
 
@@ -164,6 +168,7 @@ class Node:
                 log.error("%s; the rooms here play on, nobody new can join", error)
             self.trouble = str(error)
             self._told = {}
+            self._shared.clear()
             return
         if self.trouble:
             log.info("the directory is back; this node is registered again")
@@ -225,7 +230,7 @@ class Node:
         self._forget(id)
 
     def _forget(self, id: str) -> None:
-        for kept in (self._arrived, self._reserved, self._empty_since):
+        for kept in (self._arrived, self._reserved, self._empty_since, self._shared):
             kept.pop(id, None)
 
     def close_empty(self) -> None:
@@ -252,9 +257,17 @@ class Node:
                 log.warning("scores are not shared: %s", error)
 
     def _share(self, id: str) -> None:
-        if id in self.lobby.rooms:
+        """Save a room, unless nothing has happened in it since the last time."""
+        room = self.lobby.rooms.get(id)
+        if room is None:
+            return
+        now = (room.ticks, room.schema)
+        told, until = self._shared.get(id, (None, 0.0))
+        if now != told or monotonic() >= until:
+            self._shared.pop(id, None)
             self.directory.save(self.id, id, msgpack.packb(self.lobby.dump(id)))
-        gevent.sleep(0)
+            self._shared[id] = (now, monotonic() + SHARE_ANYWAY_S)
+            gevent.sleep(0)
 
     # ------------------------------------------------------------------ rooms that come and go
 
@@ -287,9 +300,11 @@ class Node:
         players = max(1, self.lobby.players)
         with gevent.Timeout(seconds, False):
             self._move_all(min(ARRIVAL_S, seconds / 2 / players))
-            for room in self.lobby.rooms.values():
-                room.held = True  # or whoever restores it would be behind its journal
-            self.share()
+            if self.directory.shared:
+                self.lobby.loop.settle()  # held rooms take nothing in any more
+                for room in self.lobby.rooms.values():
+                    room.held = True  # or whoever restores it would be behind its journal
+                self.share()
             self.directory.leave(self.id)
 
     def _move_all(self, arrival_s: float) -> None:

@@ -42,6 +42,9 @@ SILENT_S, DEAD_S = 20.0, 50.0
 BREATH_S = 1e-4
 """What the loop sleeps at least: gevent looks at sockets and timers only then."""
 
+SETTLE_READS, SETTLE_S = 5, 0.005
+"""At the end, so often is read once more, and so long awaited, what clients have said."""
+
 FLUSH_S = 0.05
 """What rooms did is handed to the journal so often: each time wakes its thread."""
 
@@ -326,12 +329,21 @@ class Loop:
             self.ended(room)
 
     def settle(self) -> None:
-        """The process ends: every room takes in what has come and was not its turn yet."""
-        for buckets in self._buckets.values():
-            for bucket in buckets:
-                self.pool.receive(bucket.sockets)
-        self.pool.receive(self.pool.waiting)
-        gevent.sleep(BREATH_S)  # what is no plain frame is taken apart by the connection's greenlet
+        """The process ends: every room takes in what has come and was not its turn yet.
+
+        Once is not enough: what a client said in many small pieces waits in its own kernel until
+        the first of them are read (a new connection has ten on the way at most).
+        """
+        for _ in range(SETTLE_READS):
+            before = self.pool.bytes_received
+            for buckets in self._buckets.values():
+                for bucket in buckets:
+                    self.pool.receive(bucket.sockets)
+            self.pool.receive(self.pool.waiting)
+            # What is no plain frame is taken apart by the connection's greenlet.
+            gevent.sleep(SETTLE_S)
+            if self.pool.bytes_received == before:
+                break
         out: list[tuple[Connection, bytes]] = []
         for room in list(self.rooms.values()):
             self._run(room, out)
