@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.object_server import write_game
+from tests.recorded_match import Match
 from tests.recorded_rooms import DUEL, recorded_duel
 from tickstorm.cli import main
 from tickstorm.games import catalogue
@@ -57,6 +58,18 @@ def test_a_debugger_stops_in_the_rule_at_that_tick(duel, journal):
     assert "(rule) 12" in out  # of 21, after `other.hp -= hard`
     code, out = journal("debug", file, "--tick", 500, "--game", rules)
     assert code == 1 and "tick 500 is not on record; ticks 1 to 100 are" in out
+
+
+def test_it_stops_in_a_crowds_rules_too(tmp_path, journal):
+    match = Match(tmp_path / "arena")
+    match.play(30)
+    match.end()
+    said = "p self.tick\nq\n"
+    done = debugged(tmp_path / "arena", "--tick", 20, "--game", "game", said=said)
+    assert done.returncode == 0, done.stderr
+    assert "game/world.py(" in done.stdout and "(rule) 19" in done.stdout
+    code, out = journal("check", tmp_path / "arena", "--game", "game")
+    assert code == 0 and "30 ticks verified" in out
 
 
 def test_the_same_rules_differ_nowhere(duel, journal):

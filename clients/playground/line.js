@@ -52,6 +52,12 @@ export class Line {
 
 /** A socket that tells of each message, and can be lost. */
 class Tapped {
+  /** @type {((event: any) => void) | null} */
+  onopen = null;
+  /** @type {((event: any) => void) | null} */
+  onmessage = null;
+  /** @type {((event: any) => void) | null} */
+  onclose = null;
   #socket;
   #heard;
   #all;
@@ -107,6 +113,8 @@ class Tapped {
 /** What one gets while there is no line. */
 class Lost {
   readyState = 3;
+  /** @type {((event: any) => void) | null} */
+  onclose = null;
 
   constructor() {
     setTimeout(() => this.onclose?.({ code: CUT, reason: "" }));

@@ -16,7 +16,7 @@ function route() {
   const [name, ...rest] = location.hash.slice(1).split("/");
   const chosen = views[name] ? name : "play";
   for (const [id, view] of Object.entries(views)) {
-    document.querySelector(`#${id}`).hidden = id !== chosen;
+    document.getElementById(id).hidden = id !== chosen;
     document.querySelector(`#to-${id}`).classList.toggle("chosen", id === chosen);
     if (id === chosen) view.open(rest.map(decodeURIComponent));
     else view.close();

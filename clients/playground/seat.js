@@ -129,7 +129,7 @@ export class Seat {
       forms.append(make("fieldset.input", {}, make("legend", {}, "input, held"), ...fields.map(({ element }) => element)));
     }
     for (const [name, rows] of Object.entries(declared.messages)) {
-      const fields = rows.map((row) => field([...row, null, null, null].slice(0, 5)));
+      const fields = rows.map(([label, type, low = null, high = null]) => field([label, type, low, high, null]));
       const read = () => fields.map((one) => one.read());
       const say = async (way) => {
         try {

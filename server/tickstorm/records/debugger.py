@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 import pdb
 from bdb import BdbQuit
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from ..games.simulation import CLOSE, RuleError, Simulation
+from . import journal
+from .crowd_timeline import CrowdTimeline
 from .timeline import Timeline
 
 
@@ -55,10 +58,27 @@ def debug(timeline: Timeline, tick: int, **how: Any) -> bool:
     if room.tick != tick - 1:
         raise ValueError(f"tick {tick} can't be reached: ticks are missing before it")
     events = timeline.reel.ticks[tick]
-    folder = Path(inspect.getfile(timeline.game.room)).parent
-    debugger = RuleDebugger(folder, **how)
+    return _stopped(timeline.game.room, how, room.advance, events, events != [[CLOSE]])
+
+
+def debug_crowd(timeline: CrowdTimeline, tick: int, **how: Any) -> bool:
+    """The same for a crowd's world."""
+    place = timeline.reel.ticks.get(tick)
+    world = timeline.at(tick - 1)
+    if place is None or world.tick != tick - 1:
+        raise ValueError(
+            f"tick {tick} is not on record; ticks {timeline.first + 1} to {timeline.last} are"
+        )
+    record = timeline.reel.read(place)
+    author = type(getattr(world, "rules_of", world))
+    return _stopped(author, how, journal.step, timeline.game, world, record)
+
+
+def _stopped(author: type, how: dict[str, Any], function: Callable[..., Any], *args: Any) -> bool:
+    """Call it, and stop in the first line that stands where `author` does."""
+    debugger = RuleDebugger(Path(inspect.getfile(author)).parent, **how)
     try:
-        debugger.runcall(room.advance, events, events != [[CLOSE]])
+        debugger.runcall(function, *args)
     except RuleError as error:
         if not isinstance(error.__cause__, BdbQuit):  # it was told to go on, and the rule failed
             raise

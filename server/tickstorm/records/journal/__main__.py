@@ -23,6 +23,8 @@ from ...games.catalogue import GameError
 from ...games.game import Game
 from ...games.simulation import RuleError
 from .. import ledger, room_tools
+from ..crowd_timeline import CrowdTimeline
+from ..debugger import debug_crowd
 from . import shared
 from .export import as_json, cut
 from .folder import SUFFIX, segments
@@ -71,11 +73,10 @@ def main(arguments: list[str] | None = None) -> int:
             raise JournalError("there is no journal")
         if ledger.is_ledger(options.path):
             return room_tools.COMMANDS[options.command](options)
-        if options.command in ("debug", "check"):
-            raise JournalError(f"{options.command} is for rooms of objects; this is of a crowd")
-        command = {"list": _info, "verify": _verify, "info": _info, "export": _export}[
-            options.command
-        ]
+        command = {
+            "list": _info, "info": _info, "verify": _verify, "export": _export,
+            "debug": _debug, "check": _verify,
+        }[options.command]  # fmt: skip
         if shared.is_shared(options.path):
             return _of_each(options, command)
         return command(options)
@@ -121,6 +122,13 @@ def _verify(options: argparse.Namespace) -> int:
     if report.difference:
         print(f"first difference: {report.difference}")
     return 0 if report.ok else 1
+
+
+def _debug(options: argparse.Namespace) -> int:
+    games = catalogue.load(options.games if options.games is not None else load().games)
+    if not debug_crowd(CrowdTimeline(options.path, games), options.tick):
+        print(f"no line of the rules runs in tick {options.tick}")
+    return 0
 
 
 def _info(options: argparse.Namespace) -> int:
