@@ -216,3 +216,15 @@ def test_a_column_that_was_replaced_instead_of_written_is_told():
     world.join("Ada", False)
     with pytest.raises(TypeError, match="'x' was replaced; write into it"):
         world.step(np.zeros(0, GAME.STEP_COMMAND))
+
+
+def test_a_world_whose_kinds_have_nothing_static_comes_back():
+    game = catalogue.load("examples/crowd/crowd.py").first.game
+    world = game.create_world(WorldSettings(20, 5), 1)
+    world.join("Ada", False)
+    nobody_speaks = np.zeros(0, game.STEP_COMMAND)
+    world.step(nobody_speaks)
+    again = game.load_world(msgpack.unpackb(msgpack.packb(world.dump())))
+    for each in (world, again):
+        each.step(nobody_speaks)
+    assert again.checksum() == world.checksum()

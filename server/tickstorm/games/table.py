@@ -208,7 +208,8 @@ class Table:
             if slots and name in slots:
                 rows[np.frombuffer(data["columns"]["present"], bool)] += slots[name]
             column[berth][:used] = rows
-        self.static[berth][:used] = np.frombuffer(data["static"], self.static.dtype)
+        if self.static.dtype.itemsize:  # numpy can't count what takes no bytes
+            self.static[berth][:used] = np.frombuffer(data["static"], self.static.dtype)
 
 
 def ranks(groups: np.ndarray) -> np.ndarray:

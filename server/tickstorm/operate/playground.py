@@ -5,7 +5,7 @@ is for whoever writes the rules. The page is `clients/playground/`.
 
 Journals that it opens are named by where they are in DATA_DIR: ``objects`` (the rooms of this
 server), ``aside/FILE`` (of rooms that failed), ``attached/FILE`` (given to the page by somebody),
-``rooms/NAME`` (of a crowd).
+``rooms/NAME`` and ``small/NAME`` (of crowds).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from time import thread_time
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import gevent
 from gevent.lock import RLock
@@ -30,11 +30,12 @@ from ..lobby.pages import Pages, files_in
 from ..lobby.web import StartResponse
 from ..records import ledger
 from ..records.crowd_timeline import CrowdTimeline
-from ..records.journal import JournalError, segments
+from ..records.journal import JournalError, segments, shared
 from ..records.journal.folder import SUFFIX
 from ..records.journal.format import MAGIC
 from ..records.object_reel import ObjectReel
 from ..records.query import Query
+from ..records.replay import paths_of
 from ..records.timeline import Timeline
 from ..rooms.object_room import ObjectRoom
 from .http import answer, as_json
@@ -155,10 +156,7 @@ class Playground:
                 rows.append({"journal": name, "where": name.partition("/")[0], "room": id,
                              "game": row.game, "first": row.first, "last": row.last,
                              "created": created, "closed": row.closed})  # fmt: skip
-        for folder in (self._data / "rooms").glob("*/"):
-            if segments(folder) and ".aside-" not in folder.name:
-                rows += CrowdTimeline.rows(folder, unquote(folder.name))
-        return rows
+        return rows + CrowdTimeline.rows(self._data)
 
     def _room(self, asked: dict[str, str]) -> dict[str, Any]:
         """What ran in a room lately, what waits there, and what came of saved rules."""
@@ -240,13 +238,17 @@ class Playground:
             return self._data / "objects"
         if where in ("aside", "attached") and journal in known:
             return known[journal]
+        if where == "small" and name:
+            return self._data / shared.FOLDER
         folders = {path.name: path for path in (self._data / "rooms").glob("*/")}
         if where == "rooms" and name in folders:
             return folders[name]
         raise Refused(404, f"there is no journal {journal!r}")
 
     def _read(self, journal: str, path: Path, room: str) -> AnyTimeline:
-        if journal.startswith("rooms/"):
+        if journal.startswith("small/"):
+            (path,) = gevent.get_hub().threadpool.apply(paths_of, (room, str(self._data)))
+        if journal.startswith(("rooms/", "small/")):
             read = gevent.get_hub().threadpool.apply(CrowdTimeline, (path, self._lobby.games))
             assert isinstance(read, CrowdTimeline), "it was called here"
             return read

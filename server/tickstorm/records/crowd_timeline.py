@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from ..games.catalogue import CROWD, Catalogue, GameError
 from ..games.kind import Kind
 from ..games.world import KindView, World
 from . import journal
-from .journal import JournalError
+from .journal import JournalError, shared
 from .journal.format import read_one
 from .replay import Reel
 
@@ -39,16 +41,19 @@ class CrowdTimeline:
         self._world: World | None = None
 
     @staticmethod
-    def rows(folder: Path, room: str) -> list[dict[str, Any]]:
-        """What a list of journals says of this one."""
-        paths = journal.segments(folder)
-        try:
-            header = read_one(paths[-1])[1]
-        except (JournalError, OSError):
-            return []
-        return [{"journal": f"rooms/{folder.name}", "where": "rooms", "room": room,
-                 "game": header.get("game", "?"), "first": 0, "last": 0,
-                 "created": header.get("created", 0.0), "closed": False}]  # fmt: skip
+    def rows(data: Path) -> list[dict[str, Any]]:
+        """What a list of journals says of all that there are in DATA_DIR."""
+        rows = []
+        for folder in (data / "rooms").glob("*/"):
+            paths = journal.segments(folder)
+            if paths and ".aside-" not in folder.name:
+                with contextlib.suppress(JournalError, OSError):
+                    header = read_one(paths[-1])[1]
+                    rows.append(_listed(f"rooms/{folder.name}", unquote(folder.name), header))
+        for record in shared.records(data / shared.FOLDER):
+            if record[0] == shared.OPEN:
+                rows.append(_listed(f"small/{record[1]}", record[1], record[2]))
+        return list({row["journal"]: row for row in rows}.values())
 
     def overview(self) -> dict[str, Any]:
         kinds = self.game.KINDS
@@ -91,7 +96,8 @@ class CrowdTimeline:
         return {
             "tick": world.tick,
             "time": world.tick / self.header["settings"]["tick_hz"],
-            "same": None if record is None else world.checksum() == record[4],
+            "same": None if record is None or record[4] is None
+            else world.checksum() == record[4],  # of small rooms, ticks have no checksum
             "error": "",
             "events": [] if record is None else self._events(record),
             "acts": acts if record is not None else [],
@@ -119,6 +125,12 @@ class CrowdTimeline:
             kind.name: _rows(kind, view)
             for kind, view in zip(self.game.KINDS, world.view(), strict=True)
         }
+
+
+def _listed(name: str, room: str, header: dict[str, Any]) -> dict[str, Any]:
+    return {"journal": name, "where": "rooms", "room": room, "game": header.get("game", "?"),
+            "first": 0, "last": 0, "created": header.get("created", 0.0),
+            "closed": False}  # fmt: skip
 
 
 def _rows(kind: Kind, view: KindView) -> dict[str, dict[str, Any]]:
