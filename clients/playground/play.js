@@ -119,7 +119,8 @@ export class Play {
     }
     this.#parts.room.hidden = false;
     this.#parts.code.textContent = id;
-    this.#parts.code.href = `#travel/objects/${encodeURIComponent(id)}`;
+    const past = `#travel/objects/${encodeURIComponent(id)}`;
+    this.#parts.code.href = this.#game.kind === "objects" ? past : "#travel";
     this.#parts.code.title = "Its past";
   }
 

@@ -123,12 +123,15 @@ export class Seat {
     const { forms, answer } = this.#parts;
     forms.replaceChildren();
     const declared = this.#declaration;
-    if (!declared || Array.isArray(declared)) return;
-    if (declared.input) {
-      const fields = declared.input.map((row) => field(row, () => this.#hold(fields)));
+    if (!declared) return;
+    const crowd = Array.isArray(declared); // [kinds, own, input]
+    const inputs = crowd ? declared[2].filter((row) => row.length === 5) : declared.input;
+    if (inputs?.length) {
+      const fields = inputs.map(([label, type, low, high, usual]) => (
+        field([label, /^[ui]\d/.test(type) ? "int" : type, low, high, usual], () => this.#hold(fields))));
       forms.append(make("fieldset.input", {}, make("legend", {}, "input, held"), ...fields.map(({ element }) => element)));
     }
-    for (const [name, rows] of Object.entries(declared.messages)) {
+    for (const [name, rows] of Object.entries(declared.messages ?? {})) {
       const fields = rows.map(([label, type, low = null, high = null]) => field([label, type, low, high, null]));
       const read = () => fields.map((one) => one.read());
       const say = async (way) => {
@@ -223,6 +226,7 @@ export class Seat {
       while (this.#parts.patches.childElementCount > MOST_PATCHES) this.#parts.patches.lastChild.remove();
     }
     if (room.state) this.#drawTree(room);
+    else if (Array.isArray(this.#declaration)) this.#drawCounts(room);
   }
 
   #drawTraffic() {
@@ -234,6 +238,14 @@ export class Seat {
     this.#parts.traffic.textContent = this.#rate.at
       ? `${rtt === undefined ? "" : `${Math.round(rtt)} ms · `}↓ ${rate("in")}/s · ↑ ${rate("out")}/s` : "";
     this.#rate = { at: now, ...this.#counts };
+  }
+
+  /** Of a crowd: how many of each kind are near, and oneself. */
+  #drawCounts(room) {
+    const counts = this.#declaration[0].map(([name]) => [name, `${room.columns(name).count} in sight`]);
+    const rows = [...counts, ...Object.entries(room.me ?? {}).map(([key, value]) => [key, show(value)])];
+    this.#parts.tree.replaceChildren(make("details", { open: true }, make("summary", {}, make("b", {}, "crowd")),
+      make("dl", {}, ...rows.flatMap(([key, value]) => [make("dt", {}, key), make("dd", {}, value)]))));
   }
 
   /** The room and its entities: one box each, made once; values that changed light up. */
