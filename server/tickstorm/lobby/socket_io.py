@@ -18,7 +18,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode
 
 import engineio
 import gevent
@@ -117,11 +117,16 @@ class WebSocket:
 
 
 class Engine(engineio.Server):  # type: ignore[misc]
-    """Engine.IO on our own sockets."""
+    """Engine.IO on our own sockets. Names say which worker's they are: `worker()`."""
+
+    worker: Callable[[], int] = int
 
     def __init__(self, **options: Any):
         super().__init__(**options)
         self._async: dict[str, Any] = {**self._async, "websocket": WebSocket}
+
+    def generate_id(self) -> str:
+        return f"{self.worker()}.{super().generate_id()}"
 
     def disconnect(self, sid: str | None = None) -> None:
         """At once: who is let go may never ask for what still waits for it."""
@@ -184,6 +189,7 @@ class SocketIo:
             max_http_buffer_size=BYTES,
             http_compression=False,
         )
+        server.eio.worker = lambda: self.web.worker
         server.on("connect", lambda sid, environ, auth=None: self._join(server, sid, environ, auth))
         server.on("disconnect", lambda sid, reason=None: self._leave(server, sid))
         server.on("*", self._said)
@@ -194,6 +200,8 @@ class SocketIo:
         if (answer := self.web.across(method, environ, start_response)) is not None:
             return answer
         query, address = environ.get("QUERY_STRING", ""), self.web.address_of(environ)
+        if self.web.elsewhere(parse_qs(query).get("sid", [""])[0], environ):
+            return []
         full = self.web.full(address) if "sid=" not in query else None
         if full is not None or "sid=" not in query and len(self.entering) >= ENTERING:
             start_response("503 Service Unavailable", [("Content-Length", "0")])

@@ -49,14 +49,19 @@ class Answer:
 
 class Streams:
     """All streams of a process. `open(environ)` makes the way to a room; it raises Refusal.
-    `headers` go with each answer."""
+    `headers` go with each answer; names begin with `prefix()`, which says whose they are."""
 
     def __init__(
-        self, config: Config, open: Callable[[dict], tuple[Bridge, str]], headers: Headers
+        self,
+        config: Config,
+        open: Callable[[dict], tuple[Bridge, str]],
+        headers: Headers,
+        prefix: Callable[[], str] = str,
     ):
         self.config = config
         self._open = open
         self._headers = headers
+        self._prefix = prefix
         self._streams: dict[str, Stream] = {}
 
     def count(self) -> dict[str, int]:
@@ -97,7 +102,7 @@ class Streams:
     def _begin(self, environ: dict) -> Answer:
         messages = _messages(environ)
         bridge, site = self._open(environ)
-        stream = Stream(bridge, site)
+        stream = Stream(bridge, site, self._prefix())
         self._streams[stream.id] = stream
         gevent.spawn(self._look_after, stream)
         if messages:

@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, urlencode
 import gevent
 import msgpack
 from gevent import get_hub
+from gevent.local import local
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHeader, NegotiationError
 from websockets.http11 import Request
@@ -37,7 +38,7 @@ from ..transport.bridge import Bridge
 from ..transport.connection import Connection
 from ..transport.door import Door
 from ..transport.held import Held
-from . import api, live
+from . import api, elsewhere, live
 from .conversation import Conversation
 from .health import together
 from .holding import Holding
@@ -104,13 +105,16 @@ class Web:
         self.connections: dict[Connection, Conversation] = {}
         self.holding = Holding(None)
         self.api = api.Api(config, lobby, node)
-        self.streams = Streams(config, self._open_bridge, SECURITY_HEADERS)
+        self.streams = Streams(
+            config, self._open_bridge, SECURITY_HEADERS, lambda: f"{self.worker}."
+        )
         self.live = live.Lobby(self._asked)
         self.watched = live.Rooms(lambda room: self.bridge(urlencode({"room": room}), ""))
         self.door: Door | None = None
         self.mounted: dict[str, Application] = {}
         """What else answers, by the first word of the path; see operate/."""
         self._take_socket = take_socket
+        self._given = local()
         self._files = Pages(pages_of(lobby.games) if pages is None else pages)
         frames = [layout_of(e.game).input_frame for e in lobby.games if e.kind == CROWD]
         self._input_size = max((frame.size for frame in frames), default=INPUT_BYTES)
@@ -201,6 +205,8 @@ class Web:
         """What comes by plain HTTP in place of a WebSocket."""
         if (answer := self.across(method, environ, start_response)) is not None:
             return answer
+        if self.elsewhere(path.split("/")[2] if path.count("/") > 1 else "", environ):
+            return []
         cors = cors_for(environ.get("HTTP_ORIGIN"))
         try:
             said = self.streams.answer(method, path, environ, cors)
@@ -250,10 +256,40 @@ class Web:
         if not self._open[site]:
             del self._open[site]
 
+    def take_socket(self) -> int:
+        """The descriptor of the request that this greenlet answers."""
+        given: int | None = getattr(self._given, "fd", None)
+        return self._take_socket() if given is None else given
+
+    @property
+    def worker(self) -> int:
+        """Our number among the workers of this machine."""
+        return 0 if self.holding.machine is None else self.holding.machine.worker
+
+    def elsewhere(self, name: str, environ: dict) -> bool:
+        """Is what bears this name with another worker? Then the request goes there."""
+        number, dot, _ = name.partition(".")
+        machine = self.holding.machine
+        if machine is None or not dot or number not in map(str, range(self.config.worker_count)):
+            return False
+        if int(number) == machine.worker:
+            return False
+        if environ.get("tickstorm.given"):  # it has come here, so that worker is no more
+            return False
+        request, body = elsewhere.packed({**environ, "tickstorm.given": "yes"})
+        about = {"room": "", "session": "", "request": request}
+        return machine.give(int(number), about, [body], self.take_socket())
+
+    def _answer_given(self, fd: int, request: dict[str, str], body: bytes) -> None:
+        self._given.fd = fd
+        with socket.socket(fileno=fd) as sock:
+            sock.setblocking(False)
+            elsewhere.answer(sock, self, request, body, self.config.slow_seconds)
+
     def hold(self, held: Held, closed: Callable[[], None] = lambda: None) -> list[bytes]:
         """Answer bit by bit, on a duplicate of the request's own socket; the request itself ends
         now, as that of a WebSocket does. `closed` is called at the end."""
-        sock = socket.socket(fileno=os.dup(self._take_socket()))
+        sock = socket.socket(fileno=os.dup(self.take_socket()))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.config.send_buffer)
         fd = sock.fileno()
         self.websockets.add(fd)
@@ -494,7 +530,11 @@ class Web:
             self.holding.take(conversation, about, rest)
 
     def take(self, fd: int, about: dict[str, Any], rest: list[bytes] | None) -> None:
-        """A connection that another process had."""
+        """A connection that another process had, or a request for what is here."""
+        if "request" in about:
+            body = rest[0] if rest else b""
+            gevent.spawn(self._answer_given, fd, about["request"], body)
+            return
         self.serve(fd, about["query"], about["address"], about, rest)
 
     def park(self) -> None:

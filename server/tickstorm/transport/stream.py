@@ -39,10 +39,10 @@ class Gone(Exception):
 
 
 class Stream:
-    """`bridge`: to the room; `site`: what the client's address counts as."""
+    """`bridge`: to the room; `site`: what the client's address counts as; `prefix`: of its name."""
 
-    def __init__(self, bridge: Bridge, site: str):
-        self.id = urlsafe_b64encode(os.urandom(18)).decode()
+    def __init__(self, bridge: Bridge, site: str, prefix: str = ""):
+        self.id = prefix + urlsafe_b64encode(os.urandom(18)).decode()
         self.bridge = bridge
         self.site = site
         self.way = ""
