@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     fire.add_argument("--players", type=int, default=200)
     fire.add_argument("--seconds", type=float, default=60.0)
     fire.add_argument("--seed", type=int, default=1)
+    fire.add_argument("--workers", type=int, default=1, help="processes behind the port")
     fire.add_argument("--json", metavar="PATH", help="write the result there as well")
 
     joint = commands.add_parser("cluster", help="several nodes: joins, moves, restarts")
@@ -96,7 +97,9 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "compare":
         return compare.main(options.seconds, options.visible, options.only, options.json)
     if options.command == "chaos":
-        return chaos.main(options.players, options.seconds, options.seed, options.json)
+        return chaos.main(
+            options.players, options.seconds, options.seed, options.json, options.workers
+        )
     if options.command == "cluster":
         return cluster.main(options.nodes, options.joins, options.players, options.json)
     return report.main(options.input, options.out, options.png)
