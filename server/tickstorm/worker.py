@@ -237,6 +237,8 @@ def _leave(node: Node, web: Web, restart: bool, end: Callable[[bool], None]) -> 
     if restart and machine is not None and machine.reached:
         lobby.suspend()  # the sockets stay open, for the process that comes next
         web.park()
+        while not web.parted and monotonic() < began + GOODBYE_SECONDS:
+            gevent.sleep(0.005)  # those who are told to go elsewhere hear it
     else:
         if restart:
             lobby.close(Close.RESTART, "the server restarts")

@@ -568,6 +568,11 @@ class Web:
             self.lobby.open(room, info, msgpack.unpackb(state))
         return gone
 
+    @property
+    def parted(self) -> bool:
+        """After `park`: have all others closed?"""
+        return all(connection.released for connection in self.connections)
+
     def _count(self, connection: Connection, address: str) -> None:
         """A connection has ended: count why, and log each troublemaker now and then."""
         if connection.closing is None:
