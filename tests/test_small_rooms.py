@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -172,3 +173,36 @@ def test_a_rule_that_raises_ends_its_room_and_no_other():
             assert others[i].head["tick"] >= seen + 10 and others[i].own["score"] >= scores[i]
         assert worker_of(live) == worker
         assert "a tick raised" in live.log() and "Traceback" in live.log()
+
+
+def test_a_room_that_ends_the_process_again_and_again_is_set_aside_and_others_play_on():
+    options = {"PYTHONPATH": f"{ODD_RULES}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    with LiveServer(ROOMS_PER_MINUTE=0, GRACE_SECONDS=60, DIE_WITH="Mine", **options) as live:
+        rooms = [create(live) for _ in range(3)]
+        others = [Ship(live, room, f"P{i}") for i, room in enumerate(rooms)]
+        for ship in others:
+            ship.fly(10)
+        before = [(ship.own["score"], ship.head["tick"]) for ship in others]
+        Ship(live, rooms[1], "Mine").fly(10)
+        (Path(live.environ["DATA_DIR"]) / "now").touch()
+        wait_for(lambda: f"the journal of {rooms[1]['room']} is set aside" in live.log(), 120)
+        for i in (0, 2):
+            wait_for(lambda i=i: comes_back(live, rooms[i], others[i]), 30)
+            back = others[i].back
+            assert back.own["score"] >= before[i][0] and back.head["tick"] >= before[i][1] - 1
+
+
+def comes_back(server, room: dict, ship: Ship) -> bool:
+    """Can it go on? The server may be starting."""
+    try:
+        ship.back = Ship(server, room, "", token=ship.welcome["token"])
+    except (OSError, AssertionError):
+        return False
+    return ship.back.welcome["resumed"]
+
+
+def wait_for(condition, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.1)

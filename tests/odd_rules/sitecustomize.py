@@ -2,6 +2,8 @@
 
 * One that never ends: HANG_WITH names a ship in whose presence a step hangs, from HANG_AT
   ticks on; HANG_ONCE is a file that is written first, and if it is there already nothing hangs.
+* One that ends the process: DIE_WITH names a ship in whose presence each step does, as soon as
+  there is a file "now" in DATA_DIR.
 * One that raises: RAISE_WITH names a ship in whose presence each step does.
 * One that takes long: SLOW_MS is what each step takes in addition, in worlds of SLOW_SIZE.
 """
@@ -34,7 +36,7 @@ class Patch(importlib.abc.MetaPathFinder):
         return spec
 
     def find_spec(self, name, path=None, target=None):
-        if name == "game.sea" and "RAISE_WITH" in os.environ:
+        if name == "game.sea" and {"RAISE_WITH", "DIE_WITH"} & set(os.environ):
             return self.raising(name)
         if name != "game.world":
             return None
@@ -58,8 +60,11 @@ class Patch(importlib.abc.MetaPathFinder):
 
 
 def raising_rule(sea) -> None:
-    if os.environ["RAISE_WITH"].encode() in sea.ships.name:
+    if os.environ.get("RAISE_WITH", "-").encode() in sea.ships.name:
         raise RuntimeError("a rule that no game should have")
+    mine = os.environ.get("DIE_WITH", "-").encode() in sea.ships.name
+    if mine and os.path.exists(os.path.join(os.environ["DATA_DIR"], "now")):
+        os._exit(1)
 
 
 def hanging_rule(world) -> None:
@@ -81,5 +86,5 @@ def slow_rule(world) -> None:
             pass
 
 
-if {"HANG_AT", "SLOW_MS", "RAISE_WITH"} & set(os.environ):
+if {"HANG_AT", "SLOW_MS", "RAISE_WITH", "DIE_WITH"} & set(os.environ):
     sys.meta_path.insert(0, Patch())

@@ -126,6 +126,7 @@ class Lobby:
         self.meters = {kind: Meter(kind, together) for kind in (CROWD, OBJECTS)}
         # Rooms can be looked into while one writes their rules; else nothing is spent on it.
         self._simulation = Watched if config.dev == "on" else Simulation
+        self._coming_back = False
         self._joins = Buckets(*config.joins_per_address, clock)
         self._opening = 0  # replays
         self._opened = Buckets(REPLAYS_PER_SECOND, REPLAYS_AT_ONCE, clock)
@@ -303,7 +304,7 @@ class Lobby:
         settings = self._world_settings(info)
         header = journal.header_of(game, room_id, settings, self.config.seed)
         folder = journal.folder_of(self.config.data_dir, room_id)
-        small = self.small.fit(game, settings) and not info.keep
+        small = self.small.fit(room_id, game, settings) and not info.keep
         alone = not small or bool(journal.segments(folder))  # has it a journal of its own?
         lock = journal.lock(folder) if alone and self._writer is not None else None
         back = journal.recover(game, folder, header) if lock is not None and state is None else None
@@ -380,7 +381,10 @@ class Lobby:
 
     def _remember(self) -> None:
         """Note the rooms that are open, but for the one that is always there, each with the
-        bots it gets: those that it wants, as long as the node has any left."""
+        bots it gets: those that it wants, as long as the node has any left. While those of before
+        come back, the note is that of before: a crash in the midst of it loses none."""
+        if self._coming_back:
+            return
         rooms, left = {}, self.config.room_bots
         for id, info in self.infos.items():
             bots = 0 if info.keep else min(info.settings.bots, left)
@@ -400,9 +404,12 @@ class Lobby:
     def _open_before(self) -> None:
         """Open the rooms that were open before a crash, and the server's own."""
         infos = read_json(self._notes, noted_rooms) or {}
+        self._coming_back = bool(infos)
         if self.config.directory == "memory" and self.worker == 0:
             self.open(self.default_id)
         self.adopt(list(infos.items()))
+        self._coming_back = False
+        self._remember()
         if self.worker == 0:
             for worker in range(self.config.worker_count, MOST_WORKERS):  # of a larger run before
                 notes = notes_of(self.config, worker)

@@ -18,9 +18,10 @@ from ..config import Config
 from ..games.game import Game
 from ..games.world import WorldSettings
 from ..records import journal
+from ..records.journal.folder import attempts, clear_attempts, note_attempts
 from ..records.journal.playback import Tail
-from ..records.journal.recovery import compare
-from ..records.journal.shared import FOLDER, SharedJournal, tails
+from ..records.journal.recovery import ATTEMPTS, compare
+from ..records.journal.shared import CLOSED, FOLDER, SharedJournal, extract, tails
 from ..rooms.archipelago import (
     Archipelago,
     Island,
@@ -57,6 +58,8 @@ class SmallRooms:
         self.config, self.clock, self.meter = config, clock, meter
         self.archipelagos: list[Archipelago] = []
         self.run: Callable[[Archipelago], None] = lambda archipelago: None
+        self.apart: set[str] = set()
+        """Rooms that are opened as large ones, for one of them may crash."""
         self._journal: SharedJournal | None = None
         self._tails: dict[str, Tail] = {}
         self._back: dict[str, Back] = {}
@@ -77,15 +80,41 @@ class SmallRooms:
             log.warning("small rooms keep no journal: another process has the one in %s", folder)
             return
         self._tails = tails(folder)
+        tried = attempts(folder, 0)
+        if tried >= ATTEMPTS:
+            self._set_apart(folder)
         self._journal = SharedJournal(
             writer, folder, config.journal_megabytes << 20, config.journal_hours * 3600,
             config.checkpoint_seconds, lock,
         )  # fmt: skip
+        for id in self.apart:
+            self._journal.put([CLOSED, id])
+        if self._tails:  # until a tick is through, it may be one of these rooms that ends us
+            note_attempts(folder, 0, tried + 1)
+        else:
+            clear_attempts(folder)
 
-    @staticmethod
-    def fit(game: Game, settings: WorldSettings) -> bool:
+    def _set_apart(self, folder: Path) -> None:
+        """Again and again this process has died before their first tick: one of these rooms has
+        something in it that crashes. Each gets columns and a journal of its own, so that it shows
+        which one it is; that one's journal is set aside then (see `recovery`)."""
+        log.error("small rooms crash again and again: each of %d is opened apart from the others",
+                  len(self._tails))  # fmt: skip
+        for id in self._tails:
+            own = journal.folder_of(self.config.data_dir, id)
+            own.mkdir(parents=True, exist_ok=True)
+            number = max((int(path.stem) for path in journal.segments(own)), default=0) + 1
+            extract(folder, id, own / f"{number:06d}{journal.SUFFIX}")
+        self.apart = set(self._tails)
+        self._tails = {}
+
+    def fit(self, id: str, game: Game, settings: WorldSettings) -> bool:
         """Is a room of these settings a small one, of a game that can have many in one sea?"""
-        return hasattr(game, "create_sea") and cast(SeaGame, game).shares_sea(settings)
+        return (
+            id not in self.apart
+            and hasattr(game, "create_sea")
+            and cast(SeaGame, game).shares_sea(settings)
+        )
 
     def _archipelago(self, game: Game, tick_hz: int) -> Archipelago:
         for archipelago in self.archipelagos:
@@ -114,7 +143,11 @@ class SmallRooms:
         """Bring back those of `rooms` that the journal knows, all at once."""
         alike: dict[tuple[str, int], list[str]] = {}
         for id, (game, settings) in rooms.items():
-            if id in self._tails and self.fit(game, settings) and self._usable(id, game, settings):
+            if (
+                id in self._tails
+                and self.fit(id, game, settings)
+                and self._usable(id, game, settings)
+            ):
                 alike.setdefault((game.name, settings.tick_hz), []).append(id)
         for (_, tick_hz), ids in alike.items():
             self._restore(rooms[ids[0]][0], tick_hz, ids)

@@ -25,7 +25,7 @@ import numpy as np
 
 from ... import __version__
 from ...games.world import World
-from .folder import SUFFIX, folder_of, segments, set_aside
+from .folder import SUFFIX, clear_attempts, folder_of, segments, set_aside
 from .format import (
     CHECKPOINT,
     HEADER,
@@ -71,6 +71,7 @@ class SharedJournal:
         self._file = SegmentFile(folder, limit_bytes, limit_s)
         self._segment_bytes = max(1 << 20, limit_bytes // SEGMENT_SHARE)
         self._rows: list[list[Any]] = []
+        self._proven = False
         self._segment_at = 0.0
         self._opened = 0  # rooms, so far: their checkpoints are spread by it
         self._begin()
@@ -101,6 +102,9 @@ class SharedJournal:
         if not self._rows:
             return
         rows, self._rows = self._rows, []
+        if not self._proven:  # a whole tick is through
+            self._proven = True
+            clear_attempts(self.folder)
         failed = self._file.failed > self._file.opened
         if failed or not self._writer.offer_tick(self._file, pack([ROWS, rows])):
             self.ticks_lost += len(rows)
