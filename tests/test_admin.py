@@ -13,13 +13,12 @@ import urllib.request
 import pytest
 
 from tests import lobby_client
+from tests.admin_client import ACT, LOOK, Api
 from tests.live_server import LiveServer
 from tests.marks import mark
 from tests.object_server import ObjectServer, closed, wait_for
 from tickstorm.client import ConnectError, connect
 from tickstorm.client.session import Notice
-
-ACT, LOOK = "act-act-act-act-act", "look-look-look-look"
 
 RULES = """
     class Coin(Entity):
@@ -58,45 +57,6 @@ RULES = """
             time.sleep(seconds)
             return 1
 """
-
-
-class Api:
-    def __init__(self, server: LiveServer, token: str = ACT):
-        self.server, self.token = server, token
-
-    def open(self, path: str, body: dict | None = None, **headers: str):
-        request = urllib.request.Request(f"{self.server.page}admin/api/{path}")
-        request.add_header("Authorization", f"Bearer {self.token}")
-        if body is not None:
-            request.data = json.dumps(body).encode()
-            request.add_header("Content-Type", "application/json")
-        for name, value in headers.items():
-            request.add_header(name.replace("_", "-"), value)
-        return urllib.request.urlopen(request, timeout=10)
-
-    def get(self, path: str) -> dict:
-        with self.open(path) as response:
-            return json.load(response)
-
-    def act(self, name: str, /, **about: object) -> str:
-        with self.open("act", {"act": name, **about}) as response:
-            return json.load(response)["done"]
-
-    def refused(self, name: str, /, **about: object) -> tuple[int, str]:
-        with pytest.raises(urllib.error.HTTPError) as no:
-            self.act(name, **about)
-        return no.value.code, json.load(no.value)["error"]
-
-    def look(self, room: str = "") -> dict[str, dict]:
-        """The first message of the stream, by event."""
-        found = {}
-        with self.open(f"live?room={room}") as response:
-            assert response.headers["Content-Type"] == "text/event-stream"
-            while "rooms" not in found and "room" not in found:
-                name = response.readline().decode().removeprefix("event: ").strip()
-                found[name] = json.loads(response.readline().decode().removeprefix("data: "))
-                response.readline()
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -372,8 +332,8 @@ def test_small_rooms_of_a_crowd_are_seen_and_steered_like_any_other(arena):
     assert ships["count"] == 2 and len(ships["rows"][0]) == len(ships["columns"])
     lanes = {lane["name"] for lane in api.look()["machine"]["lanes"]}
     assert any(name.startswith("1 small room,") for name in lanes) and "arena" in lanes
-    status, place = lobby_client.api(arena.page, "POST", "/api/join", {"room": room})
-    assert status == 200 and lobby_client.Player(place["url"], ticket=place["ticket"]).code == 1013
+    join = (arena.page, "POST", "/api/join", {"room": room})
+    wait_for(lambda: lobby_client.api(*join)[0] == 409)
     session = next(s for s in shown["sessions"] if s["name"] == "Bob")
     api.act("kick", room=room, session=session["id"])
     bob.listen(lambda: bob.code is not None)

@@ -7,13 +7,12 @@ import re
 
 import pytest
 
+from tests.admin_client import ACT, LOOK
 from tests.live_server import ROOT, LiveServer
 from tests.object_server import closed, wait_for
 from tickstorm.client import connect
 
 pytest_plugins = ["tests.browser", "tests.pages"]
-
-ACT, LOOK = "act-act-act-act-act", "look-look-look-look"
 
 
 @pytest.fixture(scope="module")
