@@ -53,7 +53,7 @@ test: setup lint $(DOCS_READY) ## all tests, in a real browser too
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
 
 test-fast: setup ## the tests that need no server and no browser, in under a minute
-	$(BIN)/python -m pytest -q server game tests/test_object_patches.py tests/test_house.py tests/test_snapshot.py tests/test_world.py tests/test_movement.py tests/test_combat.py tests/test_wire.py tests/test_inputs.py tests/test_seats.py tests/test_config.py
+	$(BIN)/python -m pytest -q --numprocesses 2 -k 'not the_page_reads' server game tests/test_fuzz.py tests/test_figures.py tests/test_object_patches.py tests/test_house.py tests/test_snapshot.py tests/test_world.py tests/test_movement.py tests/test_combat.py tests/test_wire.py tests/test_inputs.py tests/test_seats.py tests/test_config.py
 
 marks: setup ## what is promised in absolute time, measured; wants the machine for itself
 	@mkdir -p results && rm -f results/marks.jsonl

@@ -6,19 +6,15 @@ A test module that uses the fixture says ``pytest_plugins = ["tests.proxies"]``.
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import socket
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.live_server import free_port
-
-NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
+from tests.nginx import NGINX, start_nginx
 
 HABITS = {
     # Upgrade is a header from hop to hop: who doesn't know it, doesn't pass it on.
@@ -44,19 +40,7 @@ class Proxies:
                 f"proxy_set_header Host $http_host; proxy_set_header Connection '';\n"
                 f"{lines}\n}} }}\n"
             )
-        places = "".join(
-            f"{name}_temp_path {folder}/{name};\n"
-            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        (folder / "nginx.conf").write_text(
-            f"daemon off;\npid {folder}/pid;\nerror_log {folder}/error.log;\n"
-            f"worker_processes 1;\nevents {{}}\nhttp {{\naccess_log off;\n{places}{servers}\n}}\n"
-        )
-        self._process = subprocess.Popen(
-            [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")],
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._process = start_nginx(folder, servers)
         until = time.monotonic() + 10
         while True:
             try:
@@ -70,6 +54,7 @@ class Proxies:
     def stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(10)
+        self._process.stderr.close()
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,11 @@ import pytest
 from clients.bots import wire
 from tests.live_server import LiveServer, free_port
 from tests.marks import mark
+from tests.nginx import NGINX, start_nginx
 from tests.raw_client import ROOT, RawClient, parse, read_all, upgrade
 
 PATH = os.environ.get("PATH", "") + os.pathsep + "/usr/sbin"
-NGINX, OPENSSL = shutil.which("nginx", path=PATH), shutil.which("openssl", path=PATH)
+OPENSSL = shutil.which("openssl", path=PATH)
 
 pytestmark = pytest.mark.skipif(
     not (NGINX and OPENSSL), reason="nginx or openssl is not installed (apt install nginx openssl)"
@@ -50,19 +51,7 @@ class Front:
         ]:
             assert here in text, f"{here} is no longer in deploy/nginx.conf"
             text = text.replace(here, there)
-        places = "".join(
-            f"{name}_temp_path {folder}/{name};\n"
-            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        (folder / "nginx.conf").write_text(
-            f"daemon off;\npid {folder}/pid;\nerror_log {folder}/error.log;\n"
-            f"worker_processes 1;\nevents {{}}\nhttp {{\naccess_log off;\n{places}{text}\n}}\n"
-        )
-        self.process = subprocess.Popen(
-            [NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf")],
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        self.process = start_nginx(folder, text)
         self.trust = ssl.create_default_context(cafile=str(certificate))
         until = time.monotonic() + 10
         while True:
