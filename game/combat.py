@@ -226,7 +226,11 @@ def _first_hits(
 
     weight = part[query].astype(F) * F(1 / 16)
 
-    def path(record):  # of the targets, along one axis: position at the start, and how far
+    def path(
+        record: np.ndarray,
+    ) -> tuple[
+        np.ndarray, np.ndarray
+    ]:  # of the targets, along one axis: position at the start, and how far
         early = record[first[query] % history.depth, victim]
         mid = record[middle[query] % history.depth, victim]
         late = record[last[query] % history.depth, victim]
@@ -250,7 +254,9 @@ def _first_hits(
     return shot[order], victim[order]
 
 
-def _moment_of_contact(x, y, dx, dy, radius):
+def _moment_of_contact(
+    x: np.ndarray, y: np.ndarray, dx: np.ndarray, dy: np.ndarray, radius: np.float32
+) -> np.ndarray:
     """When a point moving from (x, y) by (dx, dy) enters the circle around the origin.
 
     Args and result: float32[n]; the result is a share of the move, 0 when the point

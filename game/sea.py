@@ -253,7 +253,7 @@ class Sea:
         width = np.maximum(1, rooms.size // F(SPAWN_AREA))
         share = width / np.maximum(rooms.size, 1)
 
-        def square(x, y, room):
+        def square(x: np.ndarray, y: np.ndarray, room: np.ndarray) -> np.ndarray:
             per_unit = rooms.each(share, room)
             column, row = (x * per_unit).astype(int), (y * per_unit).astype(int)
             return (room * MOST_SQUARES + row) * MOST_SQUARES + column

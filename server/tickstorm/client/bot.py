@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import random
+from collections.abc import Callable
 from typing import Any
 
 HOLD_S = 0.5
@@ -86,7 +87,7 @@ class Whims:
             if name == "dict":
                 return {self._of(inner[0]): self._of(inner[1])}
             return None
-        plain = {
+        plain: dict[str, Callable[[], Any]] = {
             "int": lambda: self.random.randint(0, 100),
             "float": lambda: self.random.uniform(0, 100),
             "bool": lambda: self.random.random() < 0.5,

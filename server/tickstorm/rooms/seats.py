@@ -37,7 +37,7 @@ class Seats:
         self.count = count
         self._free = list(range(count - 1, -1, -1))
 
-        def column(value, dtype=np.int64):
+        def column(value: float, dtype: type = np.int64) -> np.ndarray:
             return np.full(count, value, dtype)
 
         self.slot = column(NO_SLOT)  # the player's slot in the world
