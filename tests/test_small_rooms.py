@@ -107,14 +107,14 @@ def test_after_sigkill_all_rooms_go_on_where_they_were_and_their_journals_are_tr
         ships = [Ship(live, room, f"P{i}") for room in rooms for i in range(2)]
         for ship in ships:
             ship.fly(15)
-        tokens = [ship.welcome["token"] for ship in ships]
         before = [(ship.own["score"], ship.head["tick"], ship.welcome["slot"]) for ship in ships]
         kill_worker(live)
         for i, ship in enumerate(ships):
-            ship.until(lambda ship=ship: ship.ended)
-            back = Ship(live, rooms[i // 2], "", token=tokens[i])
             score, tick, slot = before[i]
-            assert back.welcome["resumed"] and back.welcome["slot"] == slot
+            ship.sock.close()
+            wait_for(lambda i=i, ship=ship: comes_back(live, rooms[i // 2], ship), 30)
+            back = ship.back
+            assert back.welcome["slot"] == slot
             assert back.head["tick"] >= tick - 1 and back.own["score"] >= score
             back.fly(5)
         live.stop()
