@@ -226,11 +226,8 @@ def _first_hits(
 
     weight = part[query].astype(F) * F(1 / 16)
 
-    def path(
-        record: np.ndarray,
-    ) -> tuple[
-        np.ndarray, np.ndarray
-    ]:  # of the targets, along one axis: position at the start, and how far
+    def path(record: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of the targets, along one axis: position at the start, and how far."""
         early = record[first[query] % history.depth, victim]
         mid = record[middle[query] % history.depth, victim]
         late = record[last[query] % history.depth, victim]
