@@ -19,6 +19,7 @@ import gevent
 from gevent import get_hub
 from gevent.event import Event
 
+from ..games.simulation import MOVE, TIME
 from ..protocol import objects
 from ..transport.pool import Pool
 from .meter import Meter
@@ -46,7 +47,11 @@ SETTLE_READS, SETTLE_S = 5, 0.005
 """At the end, so often is read once more, and so long awaited, what clients have said."""
 
 FLUSH_S = 0.05
-"""What rooms did is handed to the journal so often: each time wakes its thread."""
+"""What rooms did is handed to the journal so often: each time wakes its thread. What somebody said
+goes at once, so that a worker that is killed takes no message with it that others were shown."""
+
+QUIET = (MOVE, TIME)
+"""Events that wait for that: inputs, which come again, and the time."""
 
 READ = 1
 PING_FRAME = b"\x89\x00"
@@ -199,7 +204,10 @@ class Loop:
     def record(self, room: Member, checksum: int) -> None:
         if self._journal is not None:
             self._recorded = True
-            self._journal.record(room.id, room.ticks, room.remembered()[1][-1], checksum)
+            events = room.remembered()[1][-1]
+            if any(event[0] not in QUIET for event in events):
+                self._flushed_at = float("-inf")  # before anybody is told of it
+            self._journal.record(room.id, room.ticks, events, checksum)
 
     def fetch(
         self, room: Member, fetch: int, function: Callable[..., Any], values: tuple[Any, ...]
