@@ -104,7 +104,7 @@ def test_a_crash_of_the_server_is_not_noticed_and_nothing_is_lost(examples, two)
     before = ann.evaluate(PARTS)
     opened: list = []
     for page in two:
-        page.on("websocket", opened.append)
+        page.on("websocket", lambda socket: opened.append(socket))
     kill_worker(examples)
     stroke(ann, (0.1, 0.5), (0.5, 0.9))  # goes out over the same socket, and is there
     for page in two:
