@@ -67,6 +67,7 @@ def test_verify_runs_a_room_again_and_calls_no_function_again(played, capsys):
     assert [row[0] for row in rolled[1::2]] == [1, 2, 3]
     code, out, _ = look(server, capsys, "verify", "--room", room)
     assert code == 0 and f"room {room}: " in out and "ticks verified" in out
+    assert "have changed" not in out
     assert (server.data / "calls").read_text() == "xxx"
 
 
@@ -88,13 +89,15 @@ def test_an_exported_journal_verifies_by_itself(played, capsys, tmp_path):
     assert "16 ticks verified (10 to 25)" in capsys.readouterr().out
 
 
-def test_a_changed_byte_of_chance_is_found(played, monkeypatch):
+def test_a_changed_byte_of_chance_is_found(played, capsys):
     server, room, _ = played
     changed = server.rules.read_text().replace("randint(1, 6)", "randint(7, 9)")
     server.rules.write_text(changed)
     try:
         same, difference = ledger.verify(server.game(), server.data / "objects", room)
         assert "another patch" in difference
+        code, out, _ = look(server, capsys, "verify", "--room", room)
+        assert code == 1 and "rules have changed since: see `tickstorm journal check`" in out
     finally:
         server.rules.write_text(changed.replace("randint(7, 9)", "randint(1, 6)"))
 

@@ -164,6 +164,14 @@ def test_one_finds_when_something_came_about(hit):
     ]  # fmt: skip
     assert found(hit, "join")[1]["name"] == "Bob"
     assert found(hit, "hp > words") == []
+    for text, absent in (
+        ("hp > words", ""),
+        ("mana < 3", "Nothing has an attribute mana."),
+        ("zoe.hp < 3", "Nothing called zoe has an attribute hp."),
+    ):
+        query = Query.parse(text)
+        assert [row for row in hit.search(query) if not isinstance(row, int)] == []
+        assert query.absent == absent
     with pytest.raises(ValueError, match="is not understood: say a condition, such as"):
         Query.parse("what happened to Ada")
 

@@ -375,12 +375,14 @@ export class Travel {
     }
     found.replaceChildren(make("li.dim", {}, "Looking …"));
     const rows = [];
+    let absent; // why nothing can be found: in all parts of the search, or in none
     try {
       let from = this.#past.first;
       for (;;) {
         const some = await ask("search.json", { ...this.#key, q: text, from });
         if (mine !== this.#searching) return;
         rows.push(...some.found);
+        absent = absent === "" ? "" : some.absent;
         from = some.at + 1;
         if (some.done || rows.length >= 200) break;
         found.replaceChildren(make("li.dim", {}, `Looking … tick ${some.at} of ${some.last}`));
@@ -393,7 +395,7 @@ export class Travel {
     found.replaceChildren(...(rows.length ? rows.slice(0, 200).map((row) => make("li", {},
       make("button.quiet", { type: "button", onclick: () => this.go(row.tick) }, make("b", {}, `tick ${row.tick}`), " ",
         row.field ? `${row.name}.${row.field}: ${show(row.before)} → ${show(row.after)}` : `${row.what} ${row.name}`)))
-      : [make("li.dim", {}, "Never.")]));
+      : [make("li.dim", {}, absent || "Never.")]));
     if (rows.length) this.go(rows[0].tick);
   }
 }

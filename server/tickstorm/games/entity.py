@@ -234,7 +234,10 @@ class Entity:
 
     @property
     def alive(self) -> bool:
-        """Is it in a room?"""
+        """Is it in the room? False for what was despawned and for a player who has left for good,
+        wherever a rule still holds it: in an attribute, or in the arguments of a timer. (A
+        player who dropped is in the room, with `connected` False.) Clients, and the room after a
+        restart, have None in its place."""
         return self._note is not None
 
     def __repr__(self) -> str:

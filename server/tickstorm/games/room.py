@@ -97,16 +97,23 @@ class Room(Entity):
     # ---- what a game declares
 
     capacity: ClassVar[int] = 16
+    """Players at most, 1 to 1000; those who are away and may return count."""
     tick_hz: ClassVar[int] = 20
     """Steps and patches a second, 1 to 60; 0: the room runs for messages and timers only."""
     grace_s: ClassVar[float] = 20
-    """Who dropped may return for so long."""
+    """Seconds in which a player who dropped may return, 0 to 3600; 0: a drop is a leave. They run
+    on the wall clock, also while the room's own time stands still."""
     title: ClassVar[str] = ""
+    """The game's name for people; without one, the class'."""
     spectators: ClassVar[int] = 50
+    """Who may watch at once, beside the players; 0: nobody."""
     player: ClassVar[type[Player]] = Player
+    """The class of its players."""
     input: ClassVar[type[Input] | None] = None
+    """What its players hold, an `Input`; None: they have messages only."""
     kinds: ClassVar[tuple[type[Entity], ...] | None] = None
-    """Entity classes of this room; by default all of the module's."""
+    """Entity classes of this room, such as ``(Card, Loot)``; unless said, all that are in the
+    module of its rules (those that are imported into it, too)."""
     events: ClassVar[dict[str, dict[str, Any]]] = {}
     """What `send` sends, by name: ``{"over": {"winner": str}}``. With it, what is sent is checked
     and clients get types."""
@@ -182,19 +189,24 @@ class Room(Entity):
 
     @property
     def time(self) -> float:
-        """Seconds since the room was created; stands still while the server is down."""
+        """Seconds since the room was created. Stands still while the server is down and, in a room
+        with a tick, while nobody is connected."""
         return self._simulation.time
 
     @property
     def tick(self) -> int:
+        """The number of this tick (of a room without a tick: of this message or timer)."""
         return self._simulation.tick
 
     def after(self, seconds: float, method: str, *values: Any) -> int:
-        """Call a method once, `seconds` from now. Returns what `cancel` takes."""
+        """Call a method once, `seconds` of the room's `time` from now: ``self.after(3, "boom",
+        bomb)``. Returns what `cancel` takes. It outlives a restart. An entity or a player that has
+        gone meanwhile is given all the same, with `alive` False; after a restart it is None. So
+        begin such a method with ``if not (bomb and bomb.alive): return``."""
         return self._simulation.after(seconds, method, values, 0.0)
 
     def every(self, seconds: float, method: str, *values: Any) -> int:
-        """Call a method again and again."""
+        """Call a method every so many `seconds`, for the first time after as many; as `after`."""
         return self._simulation.after(seconds, method, values, seconds)
 
     def cancel(self, timer: int | None) -> None:

@@ -78,7 +78,7 @@ _REFUSALS = {
     "away": (
         HTTPStatus.SERVICE_UNAVAILABLE,
         "away",
-        "The room's server does not answer; the room comes back on another in a few seconds.",
+        "The room's server does not answer; the room comes back in a few seconds.",
         1,
     ),
 }

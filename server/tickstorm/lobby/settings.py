@@ -132,26 +132,26 @@ def parse(data: dict[str, Any], config: Config, games: Catalogue) -> RoomSetting
     >>> from types import SimpleNamespace
     >>> duel = SimpleNamespace(settings={}, services=())
     >>> games = Catalogue([Entry("duel", "crowd", "Duel", duel)])
-    >>> parse({"name": "Mine", "capacity": 2}, Config(), games).capacity
-    2
+    >>> parse({"capacity": 2}, Config(), games).name
+    'Duel'
     >>> parse({"tick_hz": 500}, Config(), games)
     Traceback (most recent call last):
         ...
     tickstorm.lobby.settings.SettingsError: tick_hz: a whole number from 10 to 60
     """
-    chosen: dict[str, Any] = {"name": "Private room", "public": False, "bots": 0}
+    chosen: dict[str, Any] = {"name": "", "public": False, "bots": 0}
     for key, value in data.items():
         if key not in {field.name for field in fields(RoomSettings)}:
             raise SettingsError(key, "there is no such setting")
         chosen[key] = value
     if not isinstance(chosen["name"], str):
         raise SettingsError("name", "text")
-    chosen["name"] = names.clean(chosen["name"], NAME_CHARACTERS) or "Private room"
     if not isinstance(chosen["public"], bool):
         raise SettingsError("public", "true or false")
     chosen.setdefault("game", games.first.name)
     game = game_named(chosen["game"], games)
     standard = of_node(config, game)
+    chosen["name"] = names.clean(chosen["name"], NAME_CHARACTERS) or standard.name
     if "tick_hz" in chosen:
         if game.kind == OBJECTS or bool(getattr(game.game, "tick_hz", 0)):
             raise SettingsError("tick_hz", f"not to be chosen, for {game.name} decides it")

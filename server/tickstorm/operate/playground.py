@@ -193,16 +193,17 @@ class Playground:
             return {**moment, "strays": opened.timeline.strays}
 
     def _search(self, asked: dict[str, str]) -> dict[str, Any]:
-        """Some of a search: ``{found, at, done}``."""
+        """Some of a search: ``{found, at, done, absent}``; `absent`: why nothing can be found."""
         opened = self._opened(asked)
         timeline = opened.timeline
         if not isinstance(timeline, Timeline):
             raise Refused(400, "only rooms of objects can be searched")
         found: list[Any] = []
+        query = Query.parse(asked.get("q", ""))
         first = int(asked.get("from", timeline.first))
         at, began, spent = first, thread_time(), 0.0
         with opened.lock:
-            for each in timeline.search(Query.parse(asked.get("q", "")), first):
+            for each in timeline.search(query, first):
                 if not isinstance(each, int):
                     found.append(each)
                     continue
@@ -215,7 +216,8 @@ class Playground:
             else:
                 at = timeline.last
         return {"found": found[:MOST_FOUND], "at": at, "last": timeline.last,
-                "done": at >= timeline.last, "strays": timeline.strays}  # fmt: skip
+                "done": at >= timeline.last, "strays": timeline.strays,
+                "absent": query.absent}  # fmt: skip
 
     def _opened(self, asked: dict[str, str], fresh: bool = False) -> Open:
         """The journal that is asked for; `fresh`: read again, if there is more of it now."""

@@ -322,6 +322,8 @@ class Check:
     last: int = 0
     missing: int = 0
     difference: str = ""
+    changed: bool = False
+    """Is the difference, or the end, in what other rules recorded?"""
 
 
 def check(game: Game, folder: Path, room: str) -> Check:
@@ -330,8 +332,10 @@ def check(game: Game, folder: Path, room: str) -> Check:
     found = Check()
     for record in records(folder):
         if record[0] == OPEN and record[1] == room:
-            if record[2].get("checksum") != game.checksum:
-                simulation = None  # other rules
+            head = record[2]
+            found.changed = head.get("rules", game.rules) != game.rules
+            if head.get("checksum") != game.checksum:
+                simulation, found.changed = None, True
         elif record[0] == KEPT and record[1] == room:
             _, _, tick, data, _ = record
             if simulation is not None:

@@ -50,6 +50,7 @@ class Query:
     test: str = ""
     value: Any = None
     what: str = ""
+    met: bool = False  # has anything had the field?
     _before: dict[int, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
@@ -78,11 +79,19 @@ class Query:
             raise ValueError(f"{text!r} is not understood: {HELP}")
         return cls(what=words[0])
 
+    @property
+    def absent(self) -> str:
+        """What to say where nothing that was looked at could ever fit; else ""."""
+        if self.met or not self.field:
+            return ""
+        return f"Nothing{f' called {self.who}' if self.who else ''} has an attribute {self.field}."
+
     # ------------------------------------------------------------------ running
 
     def begin(self, room: Watched) -> None:
         """What holds already is not found."""
         self._before = {e._id: self._held(e) for e in self._subjects(room)} if self.field else {}
+        self.met = bool(self._before)
 
     def look(
         self, room: Watched, events: list[list[Any]], sent: list[Sent]
@@ -93,6 +102,7 @@ class Query:
             return
         now: dict[int, Any] = {}
         for entity in self._subjects(room):
+            self.met = True
             value = now[entity._id] = self._held(entity)
             before = self._before.get(entity._id, _ABSENT)
             if self._came_about(before, value):

@@ -50,6 +50,8 @@ def _verify_rooms(options: argparse.Namespace) -> int:
             print(f"{found.missing} ticks are missing between them")
         if found.difference:
             print(f"first difference: {found.difference}")
+            if found.changed:
+                print("the rules have changed since: see `tickstorm journal check`")
         fine = fine and not found.difference
     return 0 if fine else 1
 

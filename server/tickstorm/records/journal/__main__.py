@@ -44,7 +44,7 @@ from .verification import verify
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="tickstorm journal", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="tickstorm journal", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, summary in (
         ("verify", "re-simulate and compare"),
@@ -62,10 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
     one = commands.add_parser("debug", help="stop Python's debugger in the rule at a tick")
     _add_place(one)
     one.add_argument("--tick", type=int, required=True, metavar="N")
-    one.add_argument("--games", "--game", metavar="SPECS", help="as in the option GAMES")
+    one.add_argument("--games", metavar="SPECS", help="as in the option GAMES")
     one = commands.add_parser("check", help="run it through edited rules: the first difference")
     _add_place(one)
-    one.add_argument("--game", required=True, dest="games", metavar="SPEC", help="edited rules")
+    one.add_argument("--games", required=True, metavar="SPEC", help="edited rules")
     one.add_argument("--was", metavar="SPEC", help="the rules of then: to name the very field")
     options = parser.parse_args(arguments)
     try:
