@@ -7,10 +7,13 @@ import os
 import msgspec
 import pytest
 
-from tests.object_server import ObjectServer, wait_for
+from tests.lobby_client import api
+from tests.object_server import ObjectServer, back, wait_for
 from tests.raw_client import frame
 from tickstorm.client import connect
+from tickstorm.client.places import ConnectError
 from tickstorm.client.session import CALL
+from tickstorm.client.view import Disconnected
 
 BOARD = """
 class Board(Room):
@@ -68,6 +71,38 @@ def test_what_was_said_in_the_tick_of_a_drop_counts_and_its_answer_bothers_nobod
         assert server.health()["status"] == "ok" and "Traceback" not in server.log()
         ada.leave()
         wait_for(lambda: server.verify(ada.id) > 5)
+
+
+PAIR = """
+class Pair(Room):
+    capacity, grace_s = 2, 60
+    there: int = synced(2)
+
+    def on_drop(self, player):
+        self.there = 1
+
+    def on_return(self, player):
+        self.there = 2
+
+    @message
+    def here(self, player) -> int:
+        return len(self.players)
+"""
+
+
+def test_nobody_takes_the_seat_of_who_dropped_while_the_game_keeps_it(tmp_path):
+    with ObjectServer(tmp_path, PAIR) as server:
+        ada = server.new_room()
+        bob = server.join("Bob", room=ada.id)
+        assert bob.request("here") == 2
+        bob.websocket.socket.close()
+        ada.wait_for(lambda: ada.state["there"] == 1)
+        for _ in range(3):
+            with pytest.raises((ConnectError, Disconnected)):
+                server.join("Eve", room=ada.id)
+        wait_for(lambda: api(server.page, "GET", f"/api/rooms/{ada.id}")[1]["players"] == 2)
+        back(bob)
+        assert bob.request("here") == 2 and ada.request("here") == 2
 
 
 def test_a_board_of_a_hundred_thousand_strokes_is_kept_rarely_and_neighbours_play_on(tmp_path):

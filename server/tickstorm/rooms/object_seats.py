@@ -124,28 +124,17 @@ class ObjectSeats:
         gone = [s for s in self.by_player.values() if s.connection is None]
         return sorted((s for s in gone if s.away_since <= until), key=lambda s: s.away_since)
 
-    @property
-    def yielding(self) -> int:
-        if self.simulation.locked or len(self.sessions) == len(self.live):
-            return 0
-        return len(self._gone())
+    yielding = 0
+    """Seats of those away that newcomers can have: none. A game of a few is nothing without the
+    one who was in a tunnel, and `grace_s` is its author's word."""
 
     def longest_away(self) -> ObjectSession | None:
-        """Who has to go first, should a seat be needed."""
+        """Who has to go first, should the whole server be full."""
         return next(iter(self._gone()), None)
 
     def make_room(self, seats: int = 1) -> bool:
-        """See to it that so many seats are free, if those who are away the longest can give
-        them; otherwise nobody has to go."""
-        if self.simulation.locked:
-            return self.players + seats <= self.capacity  # nobody comes in, so nobody has to go
-        wanted = self.players + seats - self.capacity
-        gone = self._gone() if wanted > 0 else []
-        if wanted > len(gone):
-            return False
-        for session in gone[: max(0, wanted)]:
-            self.leave(session)
-        return True
+        """Are so many seats free? Those of players who are away are not."""
+        return self.players + seats <= self.capacity
 
     def busy_with(self) -> str:
         """Why nobody can be let in just now, or nothing."""
