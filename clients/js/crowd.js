@@ -70,7 +70,7 @@ export class Crowd {
       case CHATTED: this.#on.call("event chat", rest[0], rest[1]); break;
       case EVENT: this.#on.call(`event ${rest[0]}`, ...rest[1]); break;
       case ANSWER: this.#answer(...rest); break;
-      case FAULT: import("./fault.js").then(({ show }) => show(rest[0])); break;
+      case FAULT: import("./fault.js").then(({ show }) => show(rest[0]), () => {}); break;
       // What a later version of the server says is not for us.
     }
   }

@@ -355,7 +355,7 @@ export class Room {
         break;
       }
       case NOTICE:
-      case FAULT: import("./fault.js").then(({ show }) => show(...rest)); break;
+      case FAULT: import("./fault.js").then(({ show }) => show(...rest), () => {}); break;
       // What a later version of the server says is not for us.
     }
   }

@@ -62,7 +62,7 @@ CHATTER = re.compile(
     r"added .* to pythonpath|set(gid|uid)|Running on cgroup|Respawned|running gevent|"
     r"\[uwsgi-daemons\]|reaping|writing pidfile|unable to find|brutally|sending graceful|"
     r"- async cores|--- Python VM|subprocess \d+ exited|socket \d+ |Gracefully|exec:// |DAMN|"
-    r"OOPS|found fd \d+ mapped|running /|\s*$"
+    r"OOPS|open\(\"[^\"]*\.pid\"\): No such file|found fd \d+ mapped|running /|\s*$"
 )
 """What uWSGI says of itself; `--verbose` shows it."""
 
