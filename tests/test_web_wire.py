@@ -29,12 +29,12 @@ LONG = "Ünïcode ☄ " * 12
 # File name: the call in wire.js, the bots' bytes, what the server must read.
 CLIENT_MESSAGES = {
     "hello": (
-        'w.encodeHello({name: "Ada"})',
+        'w.pack([w.HELLO, w.PROTOCOL_VERSION, 0, "Ada", null, {}])',
         bots.encode_hello("Ada"),
         [1, 1, 0, "Ada", None, {}],
     ),
     "hello_resume": (
-        'w.encodeHello({name: "Zoë", token: "t0", schema: 0xdeadbeef, options: {spectate: true}})',
+        'w.pack([w.HELLO, w.PROTOCOL_VERSION, 0xdeadbeef, "Zoë", "t0", {spectate: true}])',
         bots.encode_hello("Zoë", "t0", 0xDEADBEEF, spectate=True),
         [1, 1, 0xDEADBEEF, "Zoë", "t0", {"spectate": True}],
     ),
@@ -50,9 +50,9 @@ CLIENT_MESSAGES = {
         bots.encode_chat(LONG),
         [3, LONG],
     ),
-    "ping": ("w.encodePing(1234.5)", bots.encode_ping(1234.5), [4, 1234.5]),
-    "leave": ("w.encodeLeave()", bots.encode_leave(), [5]),
-    "sync": ("w.encodeSync()", bots.encode_sync(), [6]),
+    "ping": ("w.pack([w.PING, 1234.5])", bots.encode_ping(1234.5), [4, 1234.5]),
+    "leave": ("w.pack([w.LEAVE])", bots.encode_leave(), [5]),
+    "sync": ("w.pack([w.SYNC])", bots.encode_sync(), [6]),
     "look_ship": ("w.encodeLook(300)", bots.encode_look(300), [7, 300]),
     "look_place": ("w.encodeLook(1.5, -2.25)", bots.encode_look(1.5, -2.25), [7, 1.5, -2.25]),
 }

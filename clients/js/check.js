@@ -15,14 +15,34 @@ const TYPES = {
   tuple: list,
   dict: [(value) => value?.constructor === Object, "an object"],
   None: [(value) => value === null, "null"],
+  any: [(value) => value !== undefined, "a value"],
 };
+
+/**
+ * The values of an input or a message's arguments, with the defaults of those that were left out.
+ * Throws an Error unless they are as declared: `[[name, type, low, high, default], …]`.
+ */
+export function taken(name, args, declared) {
+  if (args.length > declared.length) {
+    throw new Error(`${name} takes ${declared.length} arguments, not ${args.length}`);
+  }
+  return declared.map(([field, type, low, high, usual], at) => {
+    const { [at]: value = usual } = args;
+    check(`${name} ${field}`, value, type, low, high);
+    return value;
+  });
+}
+
+const entity = (name) => [
+  (value) => value instanceof Ref || Number.isInteger(value), `a ${name.toLowerCase()} or its id`,
+];
 
 /**
  * Throw an Error that begins with `where` unless `value` is of `type`, as declared: a name, with
  * the types of its items as in `list[int]`, or several as in `int | None`. `low` and `high` bound
  * a number, or the length of a text.
  */
-export function check(where, value, type, low = null, high = null) {
+function check(where, value, type, low = null, high = null) {
   const allowed = refusal(value, type, low, high);
   if (!allowed) return;
   const shown = value instanceof Ref ? "an entity" : `${JSON.stringify(value)}`.slice(0, 60);
@@ -41,7 +61,7 @@ function refusal(value, type, low, high) {
   if (name === "Literal") {
     return types.includes(JSON.stringify(value)?.replaceAll('"', "'")) ? "" : `one of ${inside}`;
   }
-  const [is, called] = TYPES[name] ?? [() => true];
+  const [is, called] = TYPES[name] ?? (inside ? TYPES.any : entity(name));
   const text = name === "str";
   const size = text ? [...`${value}`].length : value;
   if (!is(value) || (high !== null && (size > high || size < low))) {
@@ -54,6 +74,12 @@ function refusal(value, type, low, high) {
     if (allowed) return `${called} with ${allowed} at ${key}`;
   }
   return "";
+}
+
+/** An entry of a table by name; `complaint` begins the error where there is none. */
+export function find(table, name, complaint) {
+  if (Object.hasOwn(table, name)) return table[name];
+  throw new Error(`${complaint} ${name}, but ${Object.keys(table).join(", ")}`);
 }
 
 /** Parts of `text` between separators that stand in no brackets. */

@@ -7,10 +7,9 @@
  */
 
 import {
-  NOTICE, SNAPSHOT, STATE, SUBPROTOCOL, WELCOME,
-  encodeHello, encodeLeave, encodePing, encodeSync,
+  HELLO, LEAVE, NOTICE, PING, PROTOCOL_VERSION, SNAPSHOT, STATE, SUBPROTOCOL, SYNC, WELCOME,
 } from "./messages.js";
-import { WireError, unpack } from "./msgpack.js";
+import { WireError, pack, unpack } from "./msgpack.js";
 
 const BACKOFF_MS = [1000, 8000]; // so at least 0.5 s
 const RESTART_MS = [200, 1000];
@@ -40,6 +39,8 @@ const AFTER_CLOSE = {
   1001: again("The server is going away."),
   1012: again("The server restarts.", RESTART_MS),
   1013: again("The room is full. Trying again.", BUSY_MS),
+  4001: stop("The game was updated. Please reload the page."),
+  4002: stop("The game was updated. Please reload the page."),
   4004: again("Too many messages. Slowing down.", BUSY_MS),
   4005: again("The connection was too slow."),
   4006: stop("You are playing in another tab."),
@@ -49,9 +50,6 @@ const AFTER_CLOSE = {
 };
 for (const code of [1002, 1003, 1007, 1009, 4000, 4003]) {
   AFTER_CLOSE[code] = stop(`Stopped after a protocol error (${code}). Please report it.`);
-}
-for (const code of [4001, 4002]) {
-  AFTER_CLOSE[code] = stop("The game was updated. Please reload the page.");
 }
 const DROPPED = again("Connection lost.");
 /** Codes of an application's own end the stay; all others are accidents. */
@@ -162,7 +160,7 @@ export class Connection {
 
   /** Give up the place and stay away. */
   leave() {
-    if (this.#welcomed) this.send(encodeLeave());
+    if (this.#welcomed) this.send(pack([LEAVE]));
     this.#forgetToken();
     this.#drop();
     this.#stop("", 1000);
@@ -216,7 +214,8 @@ export class Connection {
     const { name, options } = this.#hello;
     const ticket = this.#ticket === null ? {} : { ticket: this.#ticket };
     [this.#shown, this.#ticket] = [this.#ticket, null]; // good for once
-    this.send(encodeHello({ name, token: this.token, options: { ...options, ...ticket } }));
+    // The schema 0 accepts whatever WELCOME declares.
+    this.send(pack([HELLO, PROTOCOL_VERSION, 0, name, this.token, { ...options, ...ticket }]));
   }
 
   #received(data) {
@@ -240,7 +239,7 @@ export class Connection {
       if (error.name !== "WireError") throw error; // it may be of another copy, see crowd.js
       console.warn(`bad message from the server: ${error.message}`);
       // What cannot be read leaves us behind: a whole state mends it, a new connection surely.
-      if (++this.#bad < BAD_MESSAGES) this.send(encodeSync());
+      if (++this.#bad < BAD_MESSAGES) this.send(pack([SYNC]));
       else this.#lost(DROPPED);
     }
   }
@@ -326,7 +325,7 @@ export class Connection {
     clearTimeout(this.#pingTimer);
     const now = performance.now();
     if (this.#pingAt <= this.#heardAt) this.#pingAt = now;
-    this.send(encodePing(now));
+    this.send(pack([PING, now]));
     let pause = PING_MS;
     if (this.#objects && ++this.#pings > CALM_PINGS) {
       pause = this.#welcomed.tick_hz > 0 ? CALM_PING_MS : IDLE_PING_MS;
@@ -344,7 +343,7 @@ export class Connection {
     } else if (this.#welcomed && now - this.#heardAt > QUIET_MS) {
       this.#probedAt = now;
       this.#ping();
-      if (!this.#objects) this.send(encodeSync());
+      if (!this.#objects) this.send(pack([SYNC]));
     }
   }
 

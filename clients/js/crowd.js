@@ -31,7 +31,7 @@ export class Crowd {
   #encoder;
   #tickHz;
   #slot;
-  #check;
+  #taken;
   #answer;
   #messages = {}; // the game's own
   #idle = {}; // the input of a player who does nothing
@@ -41,12 +41,12 @@ export class Crowd {
   #timer = 0;
 
   /**
-   * `send(bytes)`; `on`: the room's listeners; `check`: of values; `clocks`: `[InputClock, PlaybackClock]`; `rttMs()`;
+   * `send(bytes)`; `on`: the room's listeners; `taken(name, values, declared)` checks them; `clocks`: `[InputClock, PlaybackClock]`; `rttMs()`;
    * `onState(tick, now)`: a snapshot is there; `answer(request, ok, value)`: to a request.
    */
-  constructor({ send, on, check, clocks, rttMs, onState, answer }) {
+  constructor({ send, on, taken, clocks, rttMs, onState, answer }) {
     this.#answer = answer;
-    this.#check = check;
+    this.#taken = taken;
     this.#send = send;
     this.#on = on;
     this.#clocks = clocks;
@@ -142,7 +142,7 @@ export class Crowd {
     }
     for (const [name, dtype, low = null, high = null] of this.#schema.command) {
       const type = typeof this.#idle[name] === "boolean" ? "bool" : dtype === "f4" ? "float" : "int";
-      if (input[name] !== undefined) this.#check(`input ${name}`, input[name], type, low, high);
+      if (input[name] !== undefined) this.#taken("input", [input[name]], [[name, type, low, high]]);
     }
     this.#input = { ...this.#idle, ...input };
   }
@@ -157,11 +157,7 @@ export class Crowd {
     if (!declared) {
       throw new Error(`the game has no message ${name}, but ${["chat", "look", ...Object.keys(this.#messages)].join(", ")}`);
     }
-    if (args.length > declared.length) {
-      throw new Error(`${name} takes ${declared.length} arguments, not ${args.length}`);
-    }
-    declared.forEach(([field, ...type], at) => this.#check(`${name} ${field}`, args[at], ...type));
-    this.#send(pack([CALL, name, args, request]));
+    this.#send(pack([CALL, name, this.#taken(name, args, declared), request]));
   }
 
   stop() {

@@ -155,6 +155,7 @@ export class Interpolation {
       const value = entity[field.name];
       this.#later(() => {
         seen.drawn[field.name] = value;
+        seen.drawn.mine = entity.mine; // it may be the owner
       });
     }
   }

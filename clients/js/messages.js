@@ -1,7 +1,5 @@
 /** Messages that every room has in common, and the numbers of those of object rooms. */
 
-import { pack } from "./msgpack.js";
-
 export const PROTOCOL_VERSION = 1;
 export const SUBPROTOCOL = "tickstorm.1";
 
@@ -23,21 +21,3 @@ export const PATCH = 26;
 export const EVENT = 27;
 export const ANSWER = 28;
 export const FAULT = 29;
-
-/** HELLO; `schema` 0 accepts whatever WELCOME declares. */
-export function encodeHello({ name, token = null, schema = 0, options = {} }) {
-  return pack([HELLO, PROTOCOL_VERSION, schema, name, token, options]);
-}
-
-/** `time`: any number; the server sends it back in PONG. */
-export function encodePing(time) {
-  return pack([PING, time]);
-}
-
-export function encodeLeave() {
-  return pack([LEAVE]);
-}
-
-export function encodeSync() {
-  return pack([SYNC]);
-}

@@ -166,8 +166,7 @@ class Packer {
   }
 
   byte(value) {
-    const at = this.room(1);
-    this.bytes[at] = value;
+    this.put([value]);
   }
 
   put(bytes) {

@@ -1,6 +1,6 @@
 /** A stay in a room, from join to leave, over as many connections as it takes. */
 
-import { check } from "./check.js";
+import { find, taken } from "./check.js";
 import { InputClock, PlaybackClock } from "./clock.js";
 import { Connection } from "./connection.js";
 import { Interpolation } from "./interpolate.js";
@@ -230,9 +230,7 @@ export class Room {
     }
     if (!this.#fields) throw new Error(`${this.game} takes no input: its room declares none`);
     for (const name of Object.keys(input)) find(this.#idle, name, "input has no field");
-    for (const [name, type, low, high] of this.#fields) {
-      if (input[name] !== undefined) check(`input ${name}`, input[name], type, low, high);
-    }
+    taken("input", this.#fields.map(([name]) => input[name]), this.#fields);
     this.#input = { ...this.#idle, ...input };
   }
 
@@ -259,11 +257,7 @@ export class Room {
     }
     const { messages } = this.#welcome.declaration;
     const declared = find(messages, name, `${this.game} has no message`);
-    if (args.length > declared.length) {
-      throw new Error(`${name} takes ${declared.length} arguments, not ${args.length}`);
-    }
-    declared.forEach(([field, ...type], at) => check(`${name} ${field}`, args[at] ?? type[3], ...type));
-    const bytes = pack([CALL, name, args, id]);
+    const bytes = pack([CALL, name, taken(name, args, declared), id]);
     if (this.status === "playing" && this.#connection.send(bytes)) return;
     if (this.#waiting.length >= MOST_UNSENT) throw new Error(`${name}: too much waits`);
     this.#waiting.push(bytes);
@@ -375,7 +369,7 @@ export class Room {
     };
     import("./crowd.js").then(({ Crowd }) => {
       this.#crowd = new Crowd({
-        send: (bytes) => this.#connection.send(bytes), on: this.#on, check, onState,
+        send: (bytes) => this.#connection.send(bytes), on: this.#on, taken, onState,
         clocks: [InputClock, PlaybackClock], rttMs: () => this.#rttMs,
         answer: this.#answer.bind(this),
       });
@@ -552,12 +546,6 @@ export class Room {
     this.#sent = values;
     this.#sentAt = now;
   }
-}
-
-/** An entry of a table by name; `complaint` begins the error where there is none. */
-function find(table, name, complaint) {
-  if (Object.hasOwn(table, name)) return table[name];
-  throw new Error(`${complaint} ${name}, but ${Object.keys(table).join(", ")}`);
 }
 
 async function conditioned(net) {

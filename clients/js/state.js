@@ -7,6 +7,7 @@
  */
 
 import { Listeners } from "./listeners.js";
+import { find } from "./check.js";
 import { Ref, WireError, put } from "./msgpack.js";
 
 const FIXED = 1;
@@ -70,9 +71,7 @@ export class Entity extends Ref {
 
   #on(what, field, callback) {
     const { kind } = this[inner];
-    if (!kind.byName[field]) {
-      throw new Error(`${kind.name} has no field ${field}, but ${Object.keys(kind.byName)}`);
-    }
+    find(kind.byName, field, `${kind.name} has no field`);
     return listeners(this).add(`${what} ${field}`, callback);
   }
 }
@@ -253,7 +252,7 @@ export class State {
         if (!field || i >= changes.length) throw new WireError(`a change of ${kind.name} is cut`);
         const value = changes[i++];
         if (field.quantised) this.#set(entity, field, values[field.at] + value);
-        else if (isContainer(field)) this.#edit(entity, field, value);
+        else if (/^(list|dict)\b/.test(field.type)) this.#edit(entity, field, value);
         else this.#set(entity, field, value);
       }
     }
@@ -411,10 +410,6 @@ export class State {
     for (const entity of changed) entity[inner].on?.call("change", entity);
     this.on.call("change", this.room);
   }
-}
-
-function isContainer({ type }) {
-  return /^(list|dict)\b/.test(type);
 }
 
 /** A list or map, that has items of its own. */

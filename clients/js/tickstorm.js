@@ -87,9 +87,13 @@ export function watch(id, options) {
   return enter({ ...options, watch: true }, { room: id, watch: true });
 }
 
-/** Watch a stay of the past by its name, as `/replays.json` lists them; `room.seek` moves in it. */
-export async function replay(name, options) {
-  const lobby = new Lobby(options ?? {});
+/**
+ * Watch a stay of the past by its name, as `/replays.json` lists them; `room.seek` moves in it.
+ * @param {string} name
+ * @param {any} options
+ */
+export async function replay(name, options = {}) {
+  const lobby = new Lobby(options);
   const url = lobby.socketUrl(`ws?replay=${encodeURIComponent(name)}`);
   const place = { url, room: `replay ${name}`, ticket: null, replay: name };
   return Room.open(lobby, place, { ...options, watch: true });

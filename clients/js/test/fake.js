@@ -58,6 +58,7 @@ export const TAG = {
   input: [["dx", "int", -1, 1, 0], ["run", "bool", null, null, false]],
   messages: {
     say: [["words", "str", null, 200]], roll: [["sides", "int", 2, 100]], give: [["to", "int", null, null]],
+    hand: [["flag", "Flag", null, null], ["to", "Walker | None", null, null, null], ["times", "int", 1, 9, 1]],
   },
   events: { said: [["who", "ref"], ["words", "str"]] },
 };

@@ -99,18 +99,31 @@ test("what a message does not take is refused at once", async () => {
   lobby();
   const [room, socket] = await joined((options) => create("tag", options));
   const refused = {
-    "tag has no message shout, but say, roll, give": () => room.send("shout"),
+    "tag has no message shout, but say, roll, give, hand": () => room.send("shout"),
     "say words: 5 is not allowed, but a text of at most 200 characters": () => room.send("say", 5),
     "say words: undefined is not allowed, but a text of at most 200 characters": () => room.send("say"),
     "say takes 1 arguments, not 2": () => room.send("say", "a", "b"),
     "give to: an entity is not allowed, but a whole number": () => room.send("give", room.me),
+    "give to: null is not allowed, but a whole number": () => room.send("give", null),
+    "hand flag: undefined is not allowed, but a flag or its id": () => room.send("hand"),
+    "hand flag: null is not allowed, but a flag or its id": () => room.send("hand", null),
+    'hand flag: "red" is not allowed, but a flag or its id': () => room.send("hand", "red"),
+    "hand to: true is not allowed, but a walker or its id or null": () => room.send("hand", 3, true),
+    "hand times: null is not allowed, but a whole number from 1 to 9": () => room.send("hand", 3, null, null),
+    "hand takes 3 arguments, not 4": () => room.send("hand", 3, null, 1, 1),
     "input dx: 2 is not allowed, but a whole number from -1 to 1": () => (room.input = { dx: 2 }),
     "input has no field dy, but dx, run": () => (room.input = { dy: 1 }),
   };
   for (const [message, act] of Object.entries(refused)) assert.throws(act, { message });
   await assert.rejects(room.request("roll", 1), { message: "roll sides: 1 is not allowed, but a whole number from 2 to 100" });
   room.send("give", room.me.id);
-  assert.deepEqual(socket.of(CALL), [[10, "give", [1], null]]);
+  room.send("hand", room.me, undefined, 2);
+  room.send("hand", 3, room.get(2));
+  assert.deepEqual(socket.of(CALL), [
+    [10, "give", [1], null],
+    [10, "hand", [new Ref(1), null, 2], null], // what was left out is its default
+    [10, "hand", [3, new Ref(2), 1], null],
+  ]);
   room.leave();
   assert.throws(() => room.send("say", "x"), /the room was left/);
 });

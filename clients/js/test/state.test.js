@@ -103,7 +103,7 @@ test("listeners hear of what is there, of what changes, and of nothing else", ()
   stop();
   state.apply(patch(103, [0, 1, "play"], [2], walker(3, "Cyd", 0)));
   assert.deepEqual(heard, [["play", undefined], "+Ada", "+Bob", 10, ["over", "play"], 11, state.me, "-Bob", "+Cyd"]);
-  assert.throws(() => state.me.listen("y", () => {}), /walker has no field y, but name,connected,x/);
+  assert.throws(() => state.me.listen("y", () => {}), /walker has no field y, but name, connected, x/);
 });
 
 test("callbacks see the whole message applied, and one that throws keeps no other from its turn", () => {
