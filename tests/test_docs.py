@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.object_server import ObjectServer
 from tickstorm.games.catalogue import entry_of
 from tickstorm.games.room import Game, Room
 
@@ -107,6 +108,31 @@ def test_a_whole_file_in_a_document_works(document, title, text, tmp_path, monke
     for room in rooms:
         assert entry_of(room, title).kind == "objects"
         assert Game(room).declaration()["kinds"][0][0] == "room"
+
+
+def test_the_documented_bot_plays_the_documented_game(tmp_path):
+    texts = {title: text for _, title, text in files()}
+    rules = texts["tag.py"].replace("low=10", "low=1")
+    (tmp_path / "bot.py").write_text(texts["bot.py"])
+    tmp_path.chmod(0o755)
+    with ObjectServer(tmp_path, rules, SETTINGS="round_s=1") as server:
+        with server.join("Ada", game="tag") as ada:
+            bot = subprocess.Popen(
+                [sys.executable, "bot.py", server.page, "60"], cwd=tmp_path, text=True,
+                stdout=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )  # fmt: skip
+            try:
+                ada.wait_for(lambda: len(ada.players) == 2)
+                begun = {player.id: (player["x"], player["y"]) for player in ada.players}
+                (botty,) = [player.id for player in ada.players if player["name"] == "Botty"]
+                at = ada.entities[botty]
+                ada.wait_for(lambda: (at["x"], at["y"]) != begun[botty])
+                while not (line := bot.stdout.readline()).startswith("over: "):
+                    assert line, "the bot has ended"
+                assert line.strip() in ("over: Ada", "over: Botty")
+            finally:
+                bot.terminate()
+                bot.wait()
 
 
 def test_the_rules_on_the_first_screen_are_a_game(tmp_path, monkeypatch):
