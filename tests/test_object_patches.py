@@ -8,8 +8,9 @@ import random
 import msgspec
 import pytest
 
-from tests.wild_room import GAME, payload_of, reference, resolved, seen_by
+from tests.wild_room import GAME, Thing, payload_of, reference, resolved, seen_by
 from tickstorm.client.state import StateTree, unpack
+from tickstorm.games.catalogue import GameError, load
 from tickstorm.games.checks import DeclarationError, whole
 from tickstorm.games.room import Game, Input, Room
 from tickstorm.games.simulation import JOIN, LEAVE, Simulation
@@ -167,3 +168,54 @@ def test_a_default_list_is_not_shared_between_rooms():
 def test_a_declaration_that_cannot_work_is_refused_with_place_and_cure(declare, said):
     with pytest.raises(DeclarationError, match=said):
         declare()
+
+
+ODD = """from tickstorm import Entity, Room, synced
+from tests.wild_room import Hand
+class Odd(Entity{audience}):
+    where: str = synced("")
+    team: str = ""
+    {line}
+class Table(Room):
+    player, kinds = Hand, (Odd,)
+"""
+
+
+@pytest.mark.parametrize(
+    "audience, line, said",
+    [
+        ("", "score: int = synced('x')", ":6: Odd.score: the default 'x' is not allowed: Expected"),
+        ("", "score: int = synced()", ":6: Odd.score: the default None is not allowed"),
+        ("", "x: list[int] = synced(['a'])", ":6: Odd.x: the default .* Expected `int`, got `str`"),
+        ("", "x: int = synced(0, to='ownr')", ":6: Odd.x: to='ownr' .* 'owner', a function"),
+        ("", "x: int = synced(0, to='where')", r":6: .* both Odd and Hand must declare \(team\)"),
+        (", to='ownr'", "", ":3: Odd: to='ownr' is not allowed, but 'owner', a function"),
+    ],
+)
+def test_a_field_that_cannot_work_is_refused_at_its_line(tmp_path, audience, line, said):
+    rules = tmp_path / "odd.py"
+    rules.write_text(ODD.format(audience=audience, line=line))
+    with pytest.raises(GameError, match=f"odd.py{said}"):
+        load(str(rules))
+
+
+@pytest.mark.parametrize(
+    "audience, line",
+    [
+        (", to='team'", "x: float = synced(0, to='owner')"),
+        ("", "x: 'int | None' = synced(None, to='team')"),
+        ("", "x: Hand = synced(None)"),  # a type that is the game's own
+        ("", "x: list[tuple[int, str]] = synced([(1, 'a')])"),
+    ],
+)
+def test_a_field_that_can_work_is_taken(tmp_path, audience, line):
+    rules = tmp_path / "even.py"
+    rules.write_text(ODD.format(audience=audience, line=line))
+    assert load(str(rules)).first.name == "table"
+
+
+def test_what_is_fixed_says_what_to_do_instead():
+    simulation = Simulation(GAME, {}, 1)
+    thing = simulation.room.spawn(Thing, label="old")
+    with pytest.raises(AttributeError, match="Thing.label is fixed .* despawn it and spawn anoth"):
+        thing.label = "new"

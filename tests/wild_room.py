@@ -27,6 +27,7 @@ class Thing(Entity):
     last: list = synced([], most=3)
     heard: dict[str, int] = synced({}, most=2)
     shown: int = synced(0, to=lambda thing, player: player.x > thing.at)
+    price: int = synced(0, to="owner")
 
 
 class Ghost(Entity, to="team"):
@@ -35,9 +36,13 @@ class Ghost(Entity, to="team"):
     path: list[int] = synced([])
 
 
+class Purse(Entity, to="owner"):
+    coins: int = synced(0)
+
+
 class Wild(Room):
     player = Hand
-    kinds = (Thing, Ghost)
+    kinds = (Thing, Ghost, Purse)
     phase: str = synced("play")
     table: list = synced([])
     scores: dict[str, int] = synced({})
@@ -66,6 +71,8 @@ class Wild(Room):
         thing.at += self.random.choice([0, 0.1, 1.0, 400.0, -1e4])
         thing.holder = self.random.choice([None, self, *self.players, *self.each(Thing)])
         thing.shown += self.random.randint(0, 1)
+        thing.price += self.random.randint(0, 1)
+        thing.owner = self.random.choice([thing.owner, None, *self.players])
         thing.bag[str(self.random.randint(0, 3))] = self.random.randint(0, 9)
         thing.last.append(thing.bag["new"] if "new" in thing.bag else [])
         thing.heard[str(self.random.randint(0, 5))] = self.random.randint(0, 9)
@@ -124,8 +131,17 @@ class Wild(Room):
                 ghost.mood = self.random.choice(["calm", "wild"])
                 ghost.path.append(self.random.randint(0, 9))
 
+    def purses(self):
+        found = self.each(Purse)
+        if len(found) < 2:
+            self.spawn(Purse, owner=self.random.choice([None, *self.players]))
+        else:
+            purse = self.random.choice(found)
+            purse.coins += self.random.randint(0, 1)
+            purse.owner = self.random.choice([None, *self.players])
+
     ACTIONS = (spawn_thing, despawn_thing, change_thing, change_list, change_player,
-               change_room, ghosts)  # fmt: skip
+               change_room, ghosts, purses)  # fmt: skip
 
 
 GAME = Game(Wild)

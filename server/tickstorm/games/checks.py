@@ -31,11 +31,13 @@ class DeclarationError(TypeError):
     """A game declares something that can't be; the message names the place and what can."""
 
 
-def place_of(thing: Any) -> str:
-    """``file.py:12`` of a class or a function."""
+def place_of(thing: Any, attribute: str = "") -> str:
+    """``file.py:12`` of a class or a function, or of an attribute that a class declares."""
     try:
-        line = inspect.getsourcelines(thing)[1]
-        return f"{inspect.getsourcefile(thing)}:{line}"
+        lines, first = inspect.getsourcelines(thing)
+        declares = re.compile(rf"\s+{attribute}\s*[:=]").match
+        more = next((at for at, line in enumerate(lines) if declares(line)), 0) if attribute else 0
+        return f"{inspect.getsourcefile(thing)}:{first + more}"
     except (OSError, TypeError):
         return getattr(thing, "__module__", "?")
 
@@ -167,7 +169,7 @@ class Arguments:
         for name, field in fields.items():
             spec = check_of(field, f"{where}: {name}")
             if name in self.defaults_of:
-                default = _fitting(self.defaults_of[name], spec, f"{where}: {name}")
+                default = fitting(self.defaults_of[name], spec, f"{where}: {name}")
                 specs.append(
                     (name, spec, msgspec.field(default_factory=partial(deepcopy, default)))
                 )
@@ -243,7 +245,7 @@ def check_of(annotation: Any, where: str) -> Any:
     return annotation
 
 
-def _fitting(default: Any, spec: Any, where: str) -> Any:
+def fitting(default: Any, spec: Any, where: str) -> Any:
     """A default that is of its own type. Raises DeclarationError."""
     try:
         return msgspec.convert(default, spec)

@@ -12,12 +12,13 @@ is the room's own business: it is kept in checkpoints and never sent.
 
 from __future__ import annotations
 
+import builtins
 import copy
 import typing
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
-from .checks import DeclarationError, type_name
+from .checks import DeclarationError, fitting, place_of, type_name
 
 FIXED, SMOOTH, HIDDEN, QUANTISED = 1, 2, 4, 8
 """Flags of a field in the declaration that clients receive."""
@@ -82,7 +83,10 @@ class Field:
         elif values.get(name, values) == value:
             return
         elif self.fixed and entity._note is not None:
-            raise AttributeError(f"{type(entity).__name__}.{name} is fixed once it was spawned")
+            raise AttributeError(
+                f"{type(entity).__name__}.{name} is fixed once it was spawned: despawn it and "
+                "spawn another one, or declare it without fixed=True"
+            )
         values[name] = value
         bit = self.bit
         if bit and entity._note is not None:
@@ -150,7 +154,7 @@ class Kind:
         self.number = -1  # in the declaration of its game
         self.to = to
         self.fields = [field.copy() for field in fields_of(owner)]
-        hints = _hints(owner)
+        hints = hints_of(owner)
         bit = 1
         for index, field in enumerate(self.fields):
             field.index = index
@@ -194,7 +198,8 @@ class Kind:
 class Entity:
     """Something in a room. Made by `Room.spawn`, gone with `Room.despawn`.
 
-    `id`: a small number, used again after a while; `owner`: the player it was spawned for.
+    `id`: a small number, used again after a while; `owner`: the player whose it is, or None.
+    ``loot.owner = other`` hands it over; who may see it changes with the next patch.
     """
 
     __slots__ = ("_id", "_note", "_dirty", "_wire", "__dict__", "__weakref__")
@@ -203,7 +208,7 @@ class Entity:
     _to: ClassVar[Audience | None] = None
     _defaults: ClassVar[list[tuple[str, Any]]]  # of each class: see `defaults_of`
 
-    owner: Any = synced(None, fixed=True)
+    owner: Any = synced(None)
 
     def __init_subclass__(cls, to: Audience | None = None, **rest: Any):
         super().__init_subclass__(**rest)
@@ -212,6 +217,7 @@ class Entity:
         for name, value in list(vars(cls).items()):
             if isinstance(value, Field):
                 value.name = name
+                _check_default(cls, value)
         cls.kind = Kind(cls, cls._to)
 
     def __init__(self, **values: Any):
@@ -279,12 +285,29 @@ def defaults_of(cls: type[Entity]) -> list[tuple[str, Any]]:
     return found
 
 
-def _hints(cls: type) -> dict[str, Any]:
+def hints_of(cls: type) -> dict[str, Any]:
     """Annotations as written, of the class and its bases."""
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         found.update(getattr(base, "__annotations__", {}))
     return found
+
+
+_JUDGED = {
+    name: getattr(typing, name, None) or getattr(builtins, name, None)
+    for name in "int float bool str bytes list dict tuple Any Literal Optional Union".split()
+}
+
+
+def _check_default(cls: type, field: Field) -> None:
+    """Raises DeclarationError, with file and line, unless the default is of the type that is
+    written there. Types with a name of the game's own, such as an entity's, are not judged."""
+    written = type_name(hints_of(cls).get(field.name, "any"))
+    try:
+        wanted = eval(written, {"__builtins__": {}}, _JUDGED)
+    except (NameError, TypeError, SyntaxError, AttributeError):
+        return
+    fitting(field.default, wanted, f"{place_of(cls, field.name)}: {cls.__name__}.{field.name}")
 
 
 class Player(Entity):

@@ -32,7 +32,7 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 
 from .checks import Arguments, Check, DeclarationError, place_of
-from .entity import Audience, Entity, Field, Kind, Player
+from .entity import Audience, Entity, Field, Kind, Player, hints_of
 from .messages import declared, messages_of
 from .settings import Setting, choose, settings_of
 
@@ -325,8 +325,10 @@ class Game:
         for number, cls in enumerate(classes):
             cls.kind.number = number
             kinds.append(cls.kind)
+            self._check_audience(cls, "", cls.kind.to)
             for field in cls.kind.fields:
                 self._check_field(cls, field)
+                self._check_audience(cls, field.name, field.to)
         return kinds
 
     def _check_field(self, cls: type[Entity], field: Field) -> None:
@@ -342,6 +344,25 @@ class Game:
                 f"{place_of(cls)}: {cls.__name__}.{field.name}: a room has no owner; hide it on a "
                 "player or an entity"
             )
+
+    def _check_audience(self, cls: type[Entity], name: str, to: Audience | None) -> None:
+        if not isinstance(to, str) or to == "owner":
+            return
+        both = (cls, self.room.player)
+        if all(hasattr(one, to) or to in hints_of(one) for one in both):
+            return
+        shared = sorted(
+            each
+            for each in hints_of(cls).keys() & hints_of(self.room.player).keys()
+            if not each.startswith("_") and each not in (name, "kind", "owner", "connected")
+        )
+        of, player = cls.__name__, self.room.player.__name__
+        whose = of if cls is self.room.player else f"both {of} and {player}"
+        raise DeclarationError(
+            f"{place_of(cls, name)}: {of}{'.' * bool(name)}{name}: to={to!r} is not allowed, but "
+            f"'owner', a function of the entity and the player, or the name of an attribute that "
+            f"{whose} must declare ({', '.join(shared) or 'there is none'})"
+        )
 
     def declaration(self) -> dict[str, Any]:
         """What clients receive; PROTOCOL.md describes it."""
