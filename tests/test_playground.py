@@ -105,9 +105,12 @@ def test_one_travels_in_the_past_of_a_room_that_lives(server, playground):
     playground.wait_for_timeout(300)  # so that it is in the journal
     playground.click(".room h3 a")
     playground.locator(".scrubber").wait_for()
+    row = playground.locator(".found li")
+    playground.fill("[aria-label=Search]", "mana of Ada falls below 10")
+    playground.click("text=Find")
+    row.filter(has_text="Nothing called Ada has an attribute mana.").wait_for()
     playground.fill("[aria-label=Search]", "hp of Ada falls below 10")
     playground.click("text=Find")
-    row = playground.locator(".found li")
     row.filter(has_text="Ada.hp: 12 → 7").wait_for()
     assert row.count() == 1
     playground.locator(".rows p", has_text="message").filter(has_text="hit").wait_for()
