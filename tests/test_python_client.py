@@ -22,7 +22,7 @@ from tickstorm.client import (
     connect,
 )
 from tickstorm.client.session import CALL, HELLO, LEAVE, MOVE, PING
-from tickstorm.client.state import FIXED, QUANTISED, pack, unpack
+from tickstorm.client.state import FIXED, QUANTISED, Ref, pack, unpack
 
 DECLARATION = {
     "game": "dots",
@@ -38,7 +38,11 @@ DECLARATION = {
         ],
     ],
     "input": [["dx", "int", -1, 1, 0], ["fast", "bool", None, None, False]],
-    "messages": {"roll": [["sides", "int"]], "say": [["words", "str"]]},
+    "messages": {
+        "roll": [["sides", "int"]],
+        "say": [["words", "str"]],
+        "poke": [["dot", "Dot", None, None], ["with_", "Dot | None", None, None, None]],
+    },
     "events": {"said": [["words", "str"]]},
 }
 WELCOME = {
@@ -71,6 +75,8 @@ def answer(socket) -> None:
         elif message[:2] == [CALL, "roll"]:
             sides, ok = message[2][0], message[2][0] > 1
             socket.send(pack([28, message[3], ok, sides if ok else "one side is no die"]))
+        elif message[:2] == [CALL, "poke"]:
+            socket.send(pack([28, message[3], True, message[2]]))
         elif message[:2] == [CALL, "say"]:
             socket.send(pack([27, "said", message[2]]))
             if message[2] == ["bye"]:
@@ -117,17 +123,27 @@ def test_mistakes_are_named_before_anything_is_sent(url):
             (lambda: room.input(dx=True), "a number"),
             (lambda: room.input(fast=1), "True or False"),
             (lambda: room.input(dy=1), "no input 'dy'; there are dx, fast"),
-            (lambda: room.send("shout"), "no message 'shout'; there are roll, say"),
+            (lambda: room.send("shout"), "no message 'shout'; there are roll, say, poke"),
             (lambda: room.send("say"), "say takes words; 0 were given"),
+            (lambda: room.send("say", None), "say: words = None: allowed is text"),
+            (lambda: room.send("roll", room.me), "roll: sides = .*: allowed is a number, int"),
+            (lambda: room.send("poke", None), "poke: dot = None: allowed is a dot or its id$"),
+            (lambda: room.send("poke", True), "poke: dot = True: allowed is a dot or its id$"),
+            (
+                lambda: room.send("poke", 1, "me"),
+                "with_ = 'me': allowed is a dot or its id or None",
+            ),
         ):
             with pytest.raises(ValueError, match=reason):
                 wrong()
+        assert room.request("poke", room.me, None) == [Ref(1), None]
+        assert room.request("poke", 1, Ref(1)) == [1, Ref(1)], "it is still connected"
 
 
 def test_a_closed_room_says_why_and_one_can_come_back(url):
     room = connect(url)
-    room.send("say", "bye")
     with pytest.raises(Disconnected, match="4009: the room is over"):
+        room.send("say", "bye")
         room.update(5.0)
     room.reconnect()
     assert room.session.welcome["resumed"]

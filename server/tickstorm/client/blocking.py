@@ -92,7 +92,8 @@ class Client(RoomView):
         return self.me
 
     def send(self, name: str, *args: Any) -> None:
-        """A message to the room."""
+        """A message to the room. An entity is given as its record or its id. Raises ValueError for
+        what the message doesn't take."""
         self.session.call(name, *args)
         self._flush()
 

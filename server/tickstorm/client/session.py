@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .state import PATCH, STATE, Record, StateTree, WireError, pack, unpack
+from .state import PATCH, STATE, Record, Ref, StateTree, WireError, pack, unpack
 
 PROTOCOL_VERSION = 1
 SUBPROTOCOL = "tickstorm.1"
@@ -214,15 +214,17 @@ class ClientSession:
             raise ValueError(f"no input {min(unknown)!r}; there are {', '.join(names)}")
         held = self._input or [field[4] for field in fields]
         wanted = [values.get(name, value) for name, value in zip(names, held, strict=True)]
-        for field, value in zip(fields, wanted, strict=True):
-            _check_bounds(field, value)
+        for (name, kind, low, high, _), value in zip(fields, wanted, strict=True):
+            _check(f"input {name}", value, kind, low, high)
         if wanted != self._input:
             self._input, self._input_due = wanted, now
 
     def call(self, name: str, *args: Any, answer: bool = False) -> int | None:
-        """Queue a message; with `answer`, returns the number that the `Answer` will bear.
+        """Queue a message; with `answer`, returns the number that the `Answer` will bear. An
+        entity is given as its record or its id.
 
-        Raises ValueError for a message that the game doesn't have or that lacks arguments.
+        Raises ValueError for a message that the game doesn't have, and for arguments that it
+        doesn't take; nothing is sent then.
         """
         messages = self.declaration.get("messages", {})
         if name not in messages:
@@ -231,6 +233,10 @@ class ClientSession:
         if not sum(len(row) < 5 for row in messages[name]) <= len(args) <= len(messages[name]):
             wanted = ", ".join(argument[0] for argument in messages[name]) or "nothing"
             raise ValueError(f"{name} takes {wanted}; {len(args)} were given")
+        entities = {kind[0] for kind in self.declaration["kinds"][1:]}
+        for (argument, kind, *bounds), value in zip(messages[name], args, strict=False):
+            low, high = bounds[:2] or (None, None)
+            _check(f"{name}: {argument}", value, kind, low, high, entities)
         request = None
         if answer:
             self._requests += 1
@@ -274,15 +280,37 @@ def _shaped(message: list[Any]) -> list[Any]:
     return fields
 
 
-def _check_bounds(field: Iterable[Any], value: Any) -> None:
-    name, kind, low, high, _ = field
-    numbers = {"int": (int,), "float": (int, float)}.get(kind)
-    if numbers is not None:
-        if isinstance(value, bool) or not isinstance(value, numbers):
-            raise ValueError(f"input {name} = {value!r}: allowed is a number, {kind}")
-        if low is not None and not low <= value <= high:
-            raise ValueError(f"input {name} = {value!r}: allowed is {low:g} to {high:g}")
-    elif kind == "bool" and not isinstance(value, bool):
-        raise ValueError(f"input {name} = {value!r}: allowed is True or False")
-    elif kind == "str" and (not isinstance(value, str) or len(value) > (high or math.inf)):
-        raise ValueError(f"input {name}: allowed is text of at most {high} characters")
+_PLAIN: dict[str, tuple[Any, str]] = {
+    "int": (int, "a number, int"),
+    "float": ((int, float), "a number, float"),
+    "bool": (bool, "True or False"),
+    "str": (str, "text"),
+    "bytes": (bytes, "bytes"),
+    "list": ((list, tuple), "a list"),
+    "tuple": ((list, tuple), "a list"),
+    "dict": (dict, "a dict"),
+}
+
+
+def _check(
+    where: str, value: Any, kind: str, low: Any, high: Any, entities: Iterable[str] = ()
+) -> None:
+    """Raises ValueError, with what is allowed, for a value that the server would end the session
+    for. Unions, and what is inside of lists and dicts, are left to the server."""
+    first, *others = (part.strip() for part in kind.split("|"))
+    said = f"{where} = {value!r:.80}: allowed is"
+    if first.lower() in entities:
+        number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        if not (number or isinstance(value, Ref | Record) or (value is None and others)):
+            raise ValueError(f"{said} a {first.lower()} or its id{' or None' * bool(others)}")
+        return
+    plain, called = _PLAIN.get(kind.partition("[")[0], (object, ""))
+    if others:
+        return
+    if kind == "str" and high is not None:
+        called = f"text of at most {high} characters"
+    if not isinstance(value, plain) or (isinstance(value, bool) and plain not in (bool, object)):
+        raise ValueError(f"{said} {called}")
+    size = len(value) if kind == "str" else value
+    if high is not None and low is not None and not low <= size <= high:
+        raise ValueError(f"{said} {called if kind == 'str' else f'{low:g} to {high:g}'}")

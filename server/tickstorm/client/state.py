@@ -36,12 +36,12 @@ class Ref:
 
 
 def pack(message: Any) -> bytes:
-    """A message as bytes; references are allowed in it.
+    """A message as bytes; an entity in it, a `Ref` or a `Record`, travels as a reference.
 
     >>> pack([10, "give", [Ref(258)], None]).hex(" ")
     '94 0a a4 67 69 76 65 91 d5 01 02 01 c0'
     """
-    return msgpack.packb(message, default=_pack_reference)
+    return msgpack.packb(message, default=_packable, strict_types=True)
 
 
 def unpack(data: bytes) -> Any:
@@ -56,11 +56,18 @@ def unpack(data: bytes) -> Any:
         raise WireError(f"not msgpack: {error or type(error).__name__}") from error
 
 
-def _pack_reference(value: Any) -> msgpack.ExtType:
-    if isinstance(value, Ref):
+def _packable(value: Any) -> Any:
+    """What msgpack doesn't know by itself: entities, and what inherits from a plain type."""
+    if isinstance(value, Ref | Record):
         return msgpack.ExtType(
             _REFERENCE, value.id.to_bytes(max(1, (value.id.bit_length() + 7) // 8), "little")
         )
+    if isinstance(value, tuple):
+        return list(value)
+    plain_types: tuple[Any, ...] = (int, float, str, bytes, list, dict)
+    for plain in plain_types:
+        if isinstance(value, plain):
+            return plain(value)
     raise TypeError(f"{value!r:.80} can't travel: only numbers, text, bytes, lists, dicts, Ref")
 
 
