@@ -117,6 +117,24 @@ def test_a_default_that_does_not_fit_and_a_class_of_another_game_are_told_at_the
         Game(Strange)
 
 
+def test_an_event_may_hold_entities_and_is_checked_by_what_was_declared():
+    class Raffle(Fair):
+        events = {"won": {"player": Player, "coin": Coin | None}}
+
+        @message
+        def draw(self, player, what: int):
+            self.send("won", player, (self.each(Coin)[0], None, player)[what])
+
+    raffle = rehearse(Raffle)
+    ada = raffle.join("Ada")
+    coin = raffle.rules.spawn(Coin)
+    raffle.call(ada, "draw", 0)
+    raffle.call(ada, "draw", 1)
+    assert [str(event.values) for event in raffle.sent] == [f"({ada}, {coin})", f"({ada}, None)"]
+    with pytest.raises(ValueError, match="event won: coin: Expected `Coin"):
+        raffle.call(ada, "draw", 2)
+
+
 RULES = """
 class Coin(Entity):
     worth: int = synced(1)
@@ -146,6 +164,8 @@ def test_over_a_socket_references_become_entities_are_journalled_and_odd_bytes_e
         ada, eve = server.new_room(), None
         coin = ada.request("mint")
         assert ada.request("toss", Ref(coin)) == ada.request("toss", coin) == 3
+        record = ada.wait_for(lambda: ada.entities.get(coin))
+        assert ada.request("toss", record) == 3, "as the client knows it"
         assert ada.request("note", [Ref(coin)]) == f"[{coin}]", "elsewhere it is a number"
         with pytest.raises(Refused, match="there is no coin"):
             ada.request("toss", Ref(4000))

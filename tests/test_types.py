@@ -38,7 +38,7 @@ class Heist(Room):
     """One night."""
 
     player, input, kinds = Thief, Walk, (Loot,)
-    events = {"over": {"winner": str, "loot": int}}
+    events = {"over": {"winner": str, "loot": int}, "given": {"loot": Loot, "to": Thief | None}}
     phase: str = synced("plan")
     scores: dict[str, int] = synced({})
 
@@ -49,6 +49,11 @@ class Heist(Room):
     @message
     def take(self, player: Thief, new: bool, points: list[tuple[int, int]]) -> int:
         raise Refuse("no")
+
+    @message
+    def give(self, player: Thief, loot: Loot, to: Thief | None = None) -> str:
+        self.send("given", loot, to)
+        return player.name
 
 
 CLIENT = """
@@ -64,7 +69,10 @@ for (const { x, name, hand } of room.sample().thief) console.log(x * 2, name.len
 room.predict("thief", (me, { dx }, dt) => { me.x += dx * dt; });
 room.state.listen("phase", (phase) => console.log(phase.length, room.state.scores["Ada"]));
 const holder = room.entities("loot")[0].holder;
-console.log(holder?.name, holder?.mine, room.me?.connected);
+room.on("given", (loot, to) => console.log(loot?.worth, to?.name));
+const said: string = await room.request("give", room.entities("loot")[0], room.me);
+room.send("give", 7, null), room.send("give", 7);
+console.log(said, holder?.name, holder?.mine, room.me?.connected);
 """
 
 MISTAKES = {
@@ -75,6 +83,8 @@ MISTAKES = {
     'room.send("take", true);': "Expected 3 arguments",
     'const text: string = await room.request("take", true, []);': "not assignable",
     'room.on("begun", () => {});': "not assignable",
+    'room.send("give", null);': "not assignable",
+    'room.send("give", room.me!.name);': "not assignable",
     "console.log(room.state.phrase);": "'phrase' does not exist",
     'console.log(room.entities("loot")[0].value);': "'value' does not exist",
     "console.log(room.players[0].hand.length);": "possibly 'null'",
@@ -135,4 +145,7 @@ def test_what_is_declared_reads_well():
     assert "  /** Say it to everyone. */\n  say(words: string): null;" in said
     assert "  take(new_: boolean, points: [number, number][]): number;" in said
     assert "  over: [winner: string, loot: number];" in said
+    assert "  given: [loot: Entity<Loot> | null, to: Entity<Thief> | null];" in said
+    taken = "loot: Entity<Loot> | number, to?: Entity<Thief> | number | null"
+    assert f"  give({taken}): string;" in said
     assert "  hand: string[] | null;" in said and "  holder: Entity<Thief> | null;" in said

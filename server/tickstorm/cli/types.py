@@ -141,7 +141,7 @@ class Writer:
         rows = ""
         for message, arguments, result, doc in messages:
             answer = self.type(result)
-            rows += comment(doc, "  ") + f"  {key(message)}({self._listed(arguments)}): {answer};\n"
+            rows += comment(doc, "  ") + f"  {key(message)}({self._taken(arguments)}): {answer};\n"
         return (
             f"/** What a client may call, and the answers. */\nexport type {name} = {{\n{rows}}};"
         )
@@ -157,6 +157,21 @@ class Writer:
 
     def _listed(self, arguments: Iterable[tuple[str, str]]) -> str:
         return ", ".join(f"{name}: {self.type(kind)}" for name, kind in arguments)
+
+    def _taken(self, arguments: Iterable[tuple[str, str]]) -> str:
+        return ", ".join(f"{name}: {self.argument(kind)}" for name, kind in arguments)
+
+    def argument(self, written: str) -> str:
+        """A message's argument: an entity may be given by its id, and not be null.
+
+        >>> Writer(["Card"]).argument("Card"), Writer(["Card"]).argument("Card | None")
+        ('Entity<Card> | number', 'Entity<Card> | number | null')
+        """
+        found = self.type(written)
+        if not found.startswith("Entity<"):
+            return found
+        optional = ["null"] if "None" in written else []
+        return either([found.removesuffix(" | null"), "number", *optional])
 
     def game(self, room: str, kinds: list[str], classes: list[str], doc: str) -> str:
         rows = "".join(f" {key(k)}: {c};" for k, c in zip(kinds, classes, strict=True))

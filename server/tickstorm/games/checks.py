@@ -152,6 +152,14 @@ class Reference:
         return self.cls.__name__ + " | None" * self.optional
 
 
+class EntityInEvent(Reference):
+    """An entity in an event: rules send it as itself."""
+
+    @property
+    def spec(self) -> Any:
+        return self.cls | None if self.optional else self.cls
+
+
 class Arguments:
     """Named values that travel as a list: the fields of an input, the arguments of a message.
 

@@ -133,7 +133,7 @@ def _messages(rules: type, entities: tuple[type, ...]) -> Iterable[Message]:
                 raise DeclarationError(
                     f"{where}: {parameter.name} needs a type, such as `{parameter.name}: int`"
                 )
-            fields[parameter.name] = _reference(annotation, entities) or annotation
+            fields[parameter.name] = reference_of(annotation, entities) or annotation
             if default is not inspect.Parameter.empty:
                 defaults[parameter.name] = default
         try:
@@ -143,13 +143,15 @@ def _messages(rules: type, entities: tuple[type, ...]) -> Iterable[Message]:
         yield Message(name, arguments, *marks)
 
 
-def _reference(annotation: Any, entities: tuple[type, ...]) -> Reference | None:
+def reference_of(
+    annotation: Any, entities: tuple[type, ...], kind: type[Reference] = Reference
+) -> Reference | None:
     """What an argument is whose type is one of these classes, or a base of one."""
     parts = typing.get_args(annotation)
     optional = len(parts) == 2 and type(None) in parts
     cls = next(part for part in parts if part is not type(None)) if optional else annotation
     known = isinstance(cls, type) and any(issubclass(entity, cls) for entity in entities)
-    return Reference(cls, optional) if known and cls is not object else None
+    return kind(cls, optional) if known and cls is not object else None
 
 
 def declared(messages: dict[str, Message]) -> dict[str, list[list[Any]]]:

@@ -31,9 +31,9 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
-from .checks import Arguments, Check, DeclarationError, place_of
+from .checks import Arguments, Check, DeclarationError, EntityInEvent, place_of
 from .entity import Audience, Entity, Field, Kind, Player, hints_of
-from .messages import declared, messages_of
+from .messages import declared, messages_of, reference_of
 from .settings import Setting, choose, settings_of
 
 HOOKS = ("on_create", "on_join", "on_drop", "on_return", "on_leave", "on_close", "on_auth")
@@ -115,8 +115,8 @@ class Room(Entity):
     """Entity classes of this room, such as ``(Card, Loot)``; unless said, all that are in the
     module of its rules (those that are imported into it, too)."""
     events: ClassVar[dict[str, dict[str, Any]]] = {}
-    """What `send` sends, by name: ``{"over": {"winner": str}}``. With it, what is sent is checked
-    and clients get types."""
+    """What `send` sends, by name: ``{"over": {"winner": Walker | None, "points": int}}``. With it,
+    what is sent is checked and clients get types (`tickstorm types`)."""
 
     game: ClassVar[Game]
 
@@ -269,12 +269,20 @@ class Game:
         self.settings: dict[str, Setting] = settings_of(room)
         self.input = room.input.arguments if room.input is not None else None
         self.messages = messages_of(room, tuple(self.by_class))
-        self.events = {
-            name: Arguments(f"event {name}", dict(fields)) for name, fields in room.events.items()
-        }
+        self.events = {name: self._event(name, fields) for name, fields in room.events.items()}
         self.checksum = zlib.crc32(msgspec.msgpack.encode(self.declaration()))
         self.source = _source_of(room)
         self.rules = zlib.crc32(self.source.encode())
+
+    def _event(self, name: str, fields: dict[str, Any]) -> Arguments:
+        kinds = tuple(self.by_class)
+        known = {
+            each: reference_of(type, kinds, EntityInEvent) or type for each, type in fields.items()
+        }
+        try:
+            return Arguments(f"event {name}", known)
+        except DeclarationError as error:
+            raise DeclarationError(f"{place_of(self.room, 'events')}: {error}") from None
 
     def _check_numbers(self) -> None:
         room = self.room
