@@ -14,6 +14,7 @@ from tickstorm.cli.new import presets
 from tickstorm.cli.rules import rules_in, specs_of
 from tickstorm.cli.run import CHATTER, Watch, check
 from tickstorm.client.bot import Whims
+from tickstorm.client.state import KindSchema, Record
 
 SERVER = Path(__file__).parent.parent / "server"
 
@@ -205,6 +206,25 @@ def test_config_shows_what_is_set_here(capsys, monkeypatch):
 def test_the_ini_of_the_package_is_there(capsys):
     _, said, _ = told(capsys, "config", "--ini")
     assert Path(said.rpartition("ini = ")[2].strip()).is_file()
+
+
+def test_bots_name_entities_that_they_see_and_say_what_they_never_said():
+    kinds = [[name, [["x", "int", 0, None]]] for name in ("room", "thief", "card", "loot")]
+    messages = {
+        "turn": [["card", "Card", None, None]],
+        "give": [["loot", "Loot", None, None], ["to", "Thief", None, None]],
+        "wave": [["to", "Thief | None", None, None], ["at", "Entity", None, None]],
+    }
+    seen = [Record(id, KindSchema(kinds[kind])) for id, kind in ((0, 0), (4, 1), (7, 2), (9, 2))]
+    whims = Whims(3, {"kinds": kinds, "messages": messages}, messages=True)
+    assert whims.unsaid.keys() == messages.keys()
+    said = [each for each in (whims.message(seen) for _ in range(300)) if each]
+    assert {tuple(values) for name, values in said if name == "turn"} == {(7,), (9,)}
+    waved = {tuple(values) for name, values in said if name == "wave"}
+    assert waved == {(4, 4), (4, 7), (4, 9)}, "a base class may be any entity"
+    assert whims.unsaid == {"give": "it takes a loot, and none was seen"}
+    unseen = Whims(3, {"kinds": kinds, "messages": messages}, messages=True)
+    assert not any(unseen.message() for _ in range(300))
 
 
 def test_bots_do_what_the_declaration_allows():

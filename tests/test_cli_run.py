@@ -165,7 +165,7 @@ def test_bots_play_any_game_of_objects():
         command = [sys.executable, "-m", "tickstorm", "bots", server.url, *arguments]
         said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
         tally = json.loads(said.stdout.splitlines()[-1])
-        assert (tally["joined"], tally["lost"]) == (5, 0)
+        assert (tally["joined"], tally["lost"], tally["never_sent"]) == (5, 0, {})
         assert tally["patches_per_s"] > 0 and tally["bytes_per_player_s"] > 0
 
 

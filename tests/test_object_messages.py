@@ -85,7 +85,7 @@ def test_an_entity_arrives_as_itself_and_what_is_not_there_is_refused_by_name():
         fair.call(ada, "toss", bob)
     with pytest.raises(Refused, match="coin: there is no coin 999 for you"):
         fair.call(ada, "toss", 999)
-    with pytest.raises(ValueError, match="toss: coin: Expected `int`"):
+    with pytest.raises(ValueError, match="toss: coin: Expected a coin or its id, got `str`"):
         fair.call(ada, "toss", "gold")
     assert fair.call(ada, "open", purses[ada]) == 3
     with pytest.raises(Refused, match="purse: there is no purse"):

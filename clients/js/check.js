@@ -2,6 +2,7 @@
 
 import { Ref } from "./msgpack.js";
 
+const any = [(value) => value !== undefined, "a value"];
 const list = [Array.isArray, "an array"];
 
 /** Type: is it that, and how it is called. */
@@ -15,7 +16,8 @@ const TYPES = {
   tuple: list,
   dict: [(value) => value?.constructor === Object, "an object"],
   None: [(value) => value === null, "null"],
-  any: [(value) => value !== undefined, "a value"],
+  any,
+  Any: any,
 };
 
 /**
@@ -61,7 +63,7 @@ function refusal(value, type, low, high) {
   if (name === "Literal") {
     return types.includes(JSON.stringify(value)?.replaceAll('"', "'")) ? "" : `one of ${inside}`;
   }
-  const [is, called] = TYPES[name] ?? (inside ? TYPES.any : entity(name));
+  const [is, called] = TYPES[name] ?? (inside ? any : entity(name));
   const text = name === "str";
   const size = text ? [...`${value}`].length : value;
   if (!is(value) || (high !== null && (size > high || size < low))) {

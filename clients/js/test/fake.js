@@ -59,6 +59,7 @@ export const TAG = {
   messages: {
     say: [["words", "str", null, 200]], roll: [["sides", "int", 2, 100]], give: [["to", "int", null, null]],
     hand: [["flag", "Flag", null, null], ["to", "Walker | None", null, null, null], ["times", "int", 1, 9, 1]],
+    note: [["what", "Any | None", null, null]],
   },
   events: { said: [["who", "ref"], ["words", "str"]] },
 };

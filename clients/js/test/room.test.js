@@ -99,7 +99,7 @@ test("what a message does not take is refused at once", async () => {
   lobby();
   const [room, socket] = await joined((options) => create("tag", options));
   const refused = {
-    "tag has no message shout, but say, roll, give, hand": () => room.send("shout"),
+    "tag has no message shout, but say, roll, give, hand, note": () => room.send("shout"),
     "say words: 5 is not allowed, but a text of at most 200 characters": () => room.send("say", 5),
     "say words: undefined is not allowed, but a text of at most 200 characters": () => room.send("say"),
     "say takes 1 arguments, not 2": () => room.send("say", "a", "b"),
@@ -119,10 +119,12 @@ test("what a message does not take is refused at once", async () => {
   room.send("give", room.me.id);
   room.send("hand", room.me, undefined, 2);
   room.send("hand", 3, room.get(2));
+  room.send("note", ["anything"]);
   assert.deepEqual(socket.of(CALL), [
     [10, "give", [1], null],
     [10, "hand", [new Ref(1), null, 2], null], // what was left out is its default
     [10, "hand", [3, new Ref(2), 1], null],
+    [10, "note", [["anything"]], null],
   ]);
   room.leave();
   assert.throws(() => room.send("say", "x"), /the room was left/);

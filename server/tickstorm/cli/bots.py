@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import aio
-from ..client.bot import Whims
+from ..client.bot import NO_TURN, Whims
 from ..client.places import ConnectError
 from ..client.session import Changed, Happening
 from ..client.state import WireError
@@ -63,7 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="decides what they do (0)")
     parser.add_argument(
-        "--messages", action="store_true", help="send messages too, with made-up arguments"
+        "--messages",
+        action="store_true",
+        help="send messages too, with made-up arguments and entities that the bot sees",
     )
     parser.add_argument(
         "--json", type=Path, metavar="PATH", help="write the tally there; - is standard output"
@@ -167,6 +169,7 @@ class Bots:
         self.connected = 0
         self.seconds = 0.0
         self.troubles: Counter[str] = Counter()
+        self.never_sent: dict[str, str] | None = None  # messages, and why
         self._told = asyncio.Event()
         self._parent = os.getppid()
 
@@ -217,6 +220,7 @@ class Bots:
             try:
                 await self._live(room, whims)
             finally:
+                self._note(whims.unsaid)
                 self.connected -= 1
                 self.bytes += room.session.bytes_received
 
@@ -224,7 +228,7 @@ class Bots:
         while not self._told.is_set():
             if wanted := whims.input():
                 room.input(**wanted)
-            if said := whims.message():
+            if said := whims.message(room.entities.values()):
                 room.send(said[0], *said[1])
                 self.messages += 1
             with contextlib.suppress(TimeoutError):
@@ -252,7 +256,17 @@ class Bots:
             "messages": self.messages,
             "bytes_per_s": round(self.bytes / played),
             "bytes_per_player_s": round(self.bytes / played / max(1, self.joined)),
+            "never_sent": self.never_sent or {},
             "troubles": dict(self.troubles),
+        }
+
+    def _note(self, unsaid: dict[str, str]) -> None:
+        """What was not said in one stay."""
+        before = unsaid if self.never_sent is None else self.never_sent
+        self.never_sent = {
+            name: why if unsaid[name] == NO_TURN else unsaid[name]
+            for name, why in before.items()
+            if name in unsaid
         }
 
 
@@ -263,10 +277,12 @@ def _report(bots: Bots, options: argparse.Namespace) -> int:
     elif options.json is not None:
         options.json.write_text(json.dumps(tally, indent=1) + "\n")
     if options.json is None and not options.attached:
-        rows = {key: value for key, value in tally.items() if key != "troubles"}
+        rows = {key: value for key, value in tally.items() if not isinstance(value, dict)}
         width = max(map(len, rows))
         for key, value in rows.items():
             print(f"{key:{width}}  {value:>10}")
+        for name, why in tally["never_sent"].items():
+            print(f"tickstorm: {name} was never sent: {why}")
     for trouble, count in bots.troubles.most_common(3):
         print(f"tickstorm: {count} lost: {trouble}", file=sys.stderr)
     return 0 if options.attached or (bots.joined and not bots.lost) else 1

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import ast
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+from .state import Record, entity_of
 
 HOLD_S = 0.5
 """About how long an input stands, as a person's would."""
 
 SAY_S = 2.0
 """About how often a bot sends a message, if it is to send any."""
+
+NO_TURN = "its turn did not come"
+"""Why a bot has not said something that it could have."""
 
 _WORDS = ("a", "go", "hello", "left", "nice", "no", "ready?", "well", "yes")
 
@@ -22,12 +27,10 @@ class Whims:
     def __init__(self, seed: str | float, declaration: dict[str, Any], messages: bool = False):
         self.random = random.Random(seed)
         self._input = declaration.get("input") or []
-        entities = {kind[0] for kind in declaration.get("kinds") or []}
-        self._messages = [
-            (name, arguments)
-            for name, arguments in sorted((declaration.get("messages") or {}).items())
-            if messages and not any(row[1].lower() in entities for row in arguments)
-        ]  # a bot knows no entity to name
+        self._kinds = {kind[0] for kind in declaration.get("kinds", [])[1:]}
+        self._messages = sorted(declaration.get("messages", {}).items()) if messages else []
+        self.unsaid = {name: NO_TURN for name, _ in self._messages}
+        """Messages that were never made, and why."""
 
     def hold_s(self) -> float:
         """How long the next input is to stand."""
@@ -40,12 +43,27 @@ class Whims:
             for name, kind, low, high, default in self._input
         }
 
-    def message(self) -> tuple[str, list[Any]] | None:
-        """A message to send now, or None: there are about `SAY_S` between two."""
+    def message(self, seen: Iterable[Record] = ()) -> tuple[str, list[Any]] | None:
+        """A message to send now, or None: there are about `SAY_S` between two. Its entities are
+        some of those that are `seen`."""
         if not self._messages or self.random.random() > HOLD_S / SAY_S:
             return None
         name, arguments = self.random.choice(self._messages)
-        return name, [self.argument(*argument[1:4]) for argument in arguments]
+        values = []
+        for _, kind, *bounds in arguments:
+            wanted, optional = entity_of(kind, self._kinds)
+            if not wanted:
+                values.append(self.argument(kind, *bounds[:2]))
+                continue
+            anything = wanted not in self._kinds  # a base class: some other one may be refused
+            ids = sorted(one.id for one in seen if one.id and (anything or one.kind == wanted))
+            if not ids and not optional:
+                if name in self.unsaid:
+                    self.unsaid[name] = f"it takes a {wanted}, and none was seen"
+                return None
+            values.append(self.random.choice(ids) if ids else None)
+        self.unsaid.pop(name, None)
+        return name, values
 
     def argument(self, kind: str, low: Any = None, high: Any = None) -> Any:
         """A value of a type as the declaration writes it.

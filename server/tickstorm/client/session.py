@@ -8,11 +8,11 @@ what `transmit` returns, at `wake` at the latest.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
-from .state import PATCH, STATE, Record, Ref, StateTree, WireError, pack, unpack
+from .state import PATCH, STATE, Record, Ref, StateTree, WireError, entity_of, pack, unpack
 
 PROTOCOL_VERSION = 1
 SUBPROTOCOL = "tickstorm.1"
@@ -233,10 +233,10 @@ class ClientSession:
         if not sum(len(row) < 5 for row in messages[name]) <= len(args) <= len(messages[name]):
             wanted = ", ".join(argument[0] for argument in messages[name]) or "nothing"
             raise ValueError(f"{name} takes {wanted}; {len(args)} were given")
-        entities = {kind[0] for kind in self.declaration["kinds"][1:]}
+        kinds = {kind[0] for kind in self.declaration["kinds"][1:]}
         for (argument, kind, *bounds), value in zip(messages[name], args, strict=False):
             low, high = bounds[:2] or (None, None)
-            _check(f"{name}: {argument}", value, kind, low, high, entities)
+            _check(f"{name}: {argument}", value, kind, low, high, kinds)
         request = None
         if answer:
             self._requests += 1
@@ -293,19 +293,19 @@ _PLAIN: dict[str, tuple[Any, str]] = {
 
 
 def _check(
-    where: str, value: Any, kind: str, low: Any, high: Any, entities: Iterable[str] = ()
+    where: str, value: Any, kind: str, low: Any, high: Any, kinds: Container[str] = ()
 ) -> None:
     """Raises ValueError, with what is allowed, for a value that the server would end the session
     for. Unions, and what is inside of lists and dicts, are left to the server."""
-    first, *others = (part.strip() for part in kind.split("|"))
     said = f"{where} = {value!r:.80}: allowed is"
-    if first.lower() in entities:
+    entity, optional = entity_of(kind, kinds)
+    if entity:
         number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        if not (number or isinstance(value, Ref | Record) or (value is None and others)):
-            raise ValueError(f"{said} a {first.lower()} or its id{' or None' * bool(others)}")
+        if not (number or isinstance(value, Ref | Record) or (value is None and optional)):
+            raise ValueError(f"{said} a {entity} or its id{' or None' * optional}")
         return
     plain, called = _PLAIN.get(kind.partition("[")[0], (object, ""))
-    if others:
+    if "|" in kind:
         return
     if kind == "str" and high is not None:
         called = f"text of at most {high} characters"

@@ -7,7 +7,7 @@ not fit the declaration, or what it already knows, raises `WireError` with the p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,6 +148,19 @@ class FieldSchema:
         if not isinstance(wire, wanted) or (is_bool and wanted is not bool):
             raise WireError(f"{where}.{self.name}, {self.type}, came as {wire!r:.80}")
         return wire
+
+
+def entity_of(written: str, kinds: Container[str]) -> tuple[str, bool]:
+    """The kind of entity that a message's argument is, and whether it may be None; "" if it is
+    none. A class that isn't among the `kinds` is a base of some of them.
+
+    >>> entity_of("Card | None", {"card"}), entity_of("Player", {"thief"}), entity_of("Any", {})
+    (('card', True), ('player', False), ('', False))
+    """
+    first, *others = (part.strip() for part in written.split("|"))
+    base = first.isidentifier() and first[0].isupper() and first != "Any"
+    found = first.lower() if base or first.lower() in kinds else ""
+    return found, bool(found and others)
 
 
 class KindSchema:

@@ -217,6 +217,10 @@ class Arguments:
         if found is None:
             return f"{self.where}: {said}"
         name = self.names[int(found[1])] if found[1] else found[2]
+        reference = self.references.get(name)
+        if reference is not None and not isinstance(reference, EntityInEvent):
+            got = said.partition(", got ")[1:]
+            said = f"Expected a {reference.cls.__name__.lower()} or its id{''.join(got)}"
         return f"{self.where}: {name}: {said}"
 
     def defaults(self) -> Any:
