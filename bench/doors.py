@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import gevent
-from gevent import monkey
+from gevent import socket
 
-monkey.patch_socket()
-
-from tickstorm.client.state import pack  # noqa: E402
-from tickstorm.transport.stream import batch  # noqa: E402
+from tickstorm.client.state import pack
+from tickstorm.transport.stream import batch
 
 LISTENERS, SECONDS, CALLS_HZ = 20, 6.0, 10
 RULES = """
