@@ -52,7 +52,11 @@ def taken(*paths: Path) -> Iterator[None]:
             path.chmod(stat.st_mode)
 
 
-@pytest.mark.parametrize("name", ["secret", "objects/000001.journal"])
+SHARED = ("objects", "small")
+"""Journals of many rooms."""
+
+
+@pytest.mark.parametrize("name", ["secret", "objects/000001.journal", "small/000001.journal"])
 def test_what_must_not_be_lost_is_refused_by_name(played, name):
     path = Path(played.environ["DATA_DIR"]) / name
     before = len(played.log())
@@ -64,7 +68,7 @@ def test_what_must_not_be_lost_is_refused_by_name(played, name):
 
 def test_without_what_else_it_kept_a_server_starts_and_says_so(played):
     lost = [path for path in files(played) if path.suffix != ".lock"]
-    lost = [path for path in lost if path.name != "secret" and path.parent.name != "objects"]
+    lost = [path for path in lost if path.name != "secret" and path.parent.name not in SHARED]
     assert {path.parent.name for path in lost} >= {"arena", "data"}
     before = len(played.log())
     with taken(*lost):

@@ -56,7 +56,8 @@ def play(enter, server, page):
     page.evaluate("room.send('say', 'through the wall')")
     bob.wait_for_function("() => log.length === 1")
     bob.evaluate("room.send('say', 'and back')")
-    page.wait_for_function("() => log.length === 2")
+    for each in (page, bob):
+        each.wait_for_function("() => log.length === 2")
     said = [["said", "Ada", "through the wall"], ["said", "Bob", "and back"]]
     assert page.evaluate("log") == bob.evaluate("log") == said
     page.evaluate("room.input = {dx: 1}")

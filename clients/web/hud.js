@@ -149,10 +149,10 @@ export class Hud {
     this.board.forEach(({ row, name, score }, i) => {
       const entry = board.rows[i];
       row.hidden = !entry;
+      row.classList.toggle("me", entry?.[2] === self.slot);
       if (!entry) return;
       write(name, entry[0]);
       write(score, grouped(entry[1]));
-      row.classList.toggle("me", entry[2] === self.slot);
     });
   }
 
