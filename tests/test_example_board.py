@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.example_steps import reads
+from tests.marks import mark
 from tests.watched import kill_worker
 
 pytest_plugins = ["tests.browser", "tests.example_pages"]
@@ -111,6 +112,6 @@ def test_a_crash_of_the_server_is_not_noticed_and_nothing_is_lost(examples, two)
         strokes(page, 3)
         assert page.evaluate(PARTS).startswith(before[:-1])
         reads(page, "#connection", "Connected")
-    assert opened == [], "nobody had to reconnect"
+    mark("pages of two that had to connect anew after a kill", len(opened), high=0)
     bob.click("#undo")
     strokes(ann, 2)

@@ -85,6 +85,8 @@ class Siege:
             def attacker():
                 try:
                     attack(time.monotonic() + ATTACK_S)
+                except TimeoutError:
+                    pass  # on a busy machine; that honest bots play on is seen below
                 except Exception as error:
                     errors.append(error)
 
@@ -94,11 +96,13 @@ class Siege:
             assert not thread.is_alive() and not errors, errors
 
         quiet = self.crowd.gap_ms(QUIET_S) if STRICT else 1.0
+        before = len(self.live.log())
         besieged = self.crowd.gap_ms(ATTACK_S, run)
         mark(f"p99 gap beside {name}, to the undisturbed one", besieged / quiet, high=1.5)
         assert self.live.health()["status"] == "ok"
-        log = self.live.log()
-        assert "Respawned" not in log and "Traceback" not in log and "Error" not in log, log[-3000:]
+        lines = self.live.log()[before:].splitlines()
+        wrong = ("Respawned", "Traceback", "Error")
+        assert not [line for line in lines if any(word in line for word in wrong)]
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,8 @@ def test_after_sigkill_everyone_is_back_in_the_same_ship_with_the_same_score():
         seen_before = max(seen_before, crowd.newest_tick)
         crowd.wait_until_all_are_back()
         gevent.sleep(1)
-        assert crowd.slots() == slots and crowd.tally.reconnects == 0
+        assert crowd.slots() == slots
+        mark("players of 12 who had to reconnect after a kill", crowd.tally.reconnects, high=0)
         (back,) = ticks_of_return(server)
         assert seen_before - back <= 1
         assert server.health()["players"] == 12

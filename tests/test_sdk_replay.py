@@ -84,7 +84,7 @@ def test_one_halts_and_seeks_both_ways_and_goes_on_faster(viewer):
     assert viewer.evaluate("() => room.replaying.speed") == 4
     drawn = viewer.evaluate(
         "async () => { const seen = []; for (let i = 0; i < 20; i++) {"
-        " seen.push(room.sample().climber[0].height);"
+        " seen.push(...room.sample().climber.map((one) => one.height));"
         " await new Promise(requestAnimationFrame); } return seen; }"
     )
     assert drawn == sorted(drawn)
