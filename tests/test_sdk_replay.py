@@ -61,7 +61,9 @@ def at(page, tick: int) -> None:
 def test_a_replay_plays_from_the_beginning_as_a_spectator_sees_it(viewer):
     assert viewer.evaluate("() => [room.spectator, room.me, room.game]") == [True, None, "climb"]
     viewer.wait_for_function("() => said.length >= 2")
-    assert viewer.evaluate("() => said.slice(0, 2)") == [[1, 20], [2, 40]]
+    # With its tick, or with the next patch where the page was too busy for that one.
+    seconds = viewer.evaluate("() => said.slice(0, 2)")
+    assert [(second, n // 20) for second, n in seconds] == [(1, 1), (2, 2)]
     assert viewer.evaluate("() => [...room.players].map((one) => [one.name, one.secret])") == [
         ["Ada", None]
     ]
